@@ -30,7 +30,12 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
 
-pytest_plugins = ["tests.spectra.fixtures", "tests.selection.fixtures", "tests.mock.fixtures"]
+pytest_plugins = [
+    "tests.spectra.fixtures",
+    "tests.selection.fixtures",
+    "tests.mock.fixtures",
+    "tests.training.redshift_sky",
+]
 
 N_DEMONSTRATION = 40
 

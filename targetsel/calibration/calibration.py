@@ -10,10 +10,10 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import Field, PlainSerializer, field_validator, model_validator
+from pydantic import Field, PlainSerializer, PrivateAttr, field_validator, model_validator
 
 from targetsel.calibration.joint import JointCalibration
 from targetsel.calibration.latents import LatentCalibration
@@ -23,7 +23,7 @@ from targetsel.documents.models import DocumentModel, read_model
 from targetsel.errors import EnsembleError
 from targetsel.networks.posterior import LatentPosterior
 from targetsel.spectra.draws import ProxyDraws
-from targetsel.spectra.lines import BPT_CLASSES, PROXIES
+from targetsel.spectra.lines import BPT_CLASSES, PREDICTABLE, PROXIES
 from targetsel.spectra.proxies import ProxyPosterior
 from targetsel.tables.files import written_beside
 
@@ -136,6 +136,7 @@ class Calibration(CalibrationSteps):
     draws: dict[Literal["seed", "n"], int]
     magnitude: str = "AB, of the cutout's central light; see imaging/measurements.py"
     coverage_of_90_percent: dict[str, Coverage] = Field(description="of each latent and proxy")
+    _predicted: tuple[str, ...] = PrivateAttr(PROXIES)  # by its ensemble
 
     @property
     def sha256(self) -> str:
@@ -143,8 +144,14 @@ class Calibration(CalibrationSteps):
 
     @property
     def not_calibrated(self) -> tuple[str, ...]:
-        """Proxies that it has no map of, so that only their latents are calibrated."""
-        return tuple(name for name in PROXIES if name not in self.maps)
+        """Quantities that it has no map of, so that only latents are calibrated for them."""
+        return tuple(name for name in self._predicted if name not in self.maps)
+
+    def of_predicted(self, names: tuple[str, ...]) -> Self:
+        """The same, of an ensemble that predicts these quantities beside latents."""
+        found = self.model_copy()
+        found._predicted = names
+        return found
 
     @property
     def provenance(self) -> dict[str, Any]:
@@ -183,8 +190,17 @@ class Calibration(CalibrationSteps):
             beside.write_bytes(self._bytes())
 
     @classmethod
-    def read(cls, folder: Path, ensemble_sha256: str, n_latents: int) -> Calibration | None:
+    def read(
+        cls, folder: Path, ensemble_sha256: str, n_latents: int, redshift: bool = False
+    ) -> Calibration | None:
         """The calibration in an ensemble's folder, if there is one.
+
+        Parameters
+        ----------
+        n_latents : int
+            Latents of the ensemble's decoder.
+        redshift : bool
+            Whether the ensemble predicts the redshift too.
 
         Raises
         ------
@@ -204,15 +220,18 @@ class Calibration(CalibrationSteps):
                 f"{path}: was fitted for the ensemble {fitted_for[:12]}, but the one beside it is "
                 f"{ensemble_sha256[:12]}. {_AGAIN}"
             )
-        if found.latents is not None and found.latents.n_latents != n_latents:
+        sizes = (n_latents, n_latents + redshift)
+        if found.latents is not None and found.latents.n_latents not in sizes:
             raise EnsembleError(
                 f"{path}: is of {found.latents.n_latents} latents, but the ensemble's decoder has "
                 f"{n_latents}. {_AGAIN}"
             )
-        unknown = {*found.maps, *(found.residual.names if found.residual else ())} - {*PROXIES}
+        predicted = PREDICTABLE if redshift else PROXIES
+        decoded = found.residual.names if found.residual else ()
+        unknown = ({*found.maps} - {*predicted}) | ({*decoded} - {*PROXIES})
         if unknown:
             raise EnsembleError(
                 f"{path}: is of '{min(unknown)}', which is not predicted. Mark it so in "
                 f"spectra/data/lines.yaml. {_AGAIN}"
             )
-        return found
+        return found.of_predicted(predicted)

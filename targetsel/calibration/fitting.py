@@ -20,11 +20,13 @@ from targetsel.calibration.prediction import PredictedProxies, predict_proxies
 from targetsel.calibration.proxies import ClassMap, DecoderResidual, ScoreMap, mapped
 from targetsel.errors import CatalogError, EnsembleError
 from targetsel.imaging.measurements import MAGNITUDE
+from targetsel.scored.columns import predicts_redshift
 from targetsel.scored.file import RESTORE, ScoredFile
 from targetsel.scored.known_sources import KnownSources
 from targetsel.spectra.decoder import Decoder, FoldedDecoder
 from targetsel.spectra.lines import BPT_PROXIES, PROXIES, bpt_probabilities, measure
-from targetsel.spectra.proxies import QUANTILES, Proxies, ProxyPosterior
+from targetsel.spectra.photoz import OF_MEMBERS, PHOTOZ
+from targetsel.spectra.proxies import QUANTILES, Proxies, ProxyPosterior, proxy_names
 from targetsel.statistics.resampling import effective_size
 from targetsel.tables.columns import matrix
 from targetsel.tables.files import sha256_of_file
@@ -130,7 +132,7 @@ def calibrate(
         first = fit(fitted)
         coverages = _coverages(first, others, predicted(first, others))
         last = fit(known)
-    return Calibration(
+    found = Calibration(
         **dict(last),
         code_version=__version__,
         ensemble={"name": ensemble.name, "sha256": ensemble.sha256},
@@ -142,6 +144,7 @@ def calibrate(
         draws={"seed": seed, "n": n_draws},
         coverage_of_90_percent=coverages,
     )
+    return found.of_predicted(proxy_names(known.scored.schema))
 
 
 def read_known(scored: Path, truth: Path, ensemble: DecodingEnsemble) -> KnownSources:
@@ -154,12 +157,14 @@ def read_known(scored: Path, truth: Path, ensemble: DecodingEnsemble) -> KnownSo
     """
     with ScoredFile(scored) as file:
         file.check_scored_by(ensemble.name, ensemble.sha256)
-        calibrated = file.footer.get("calibration")
+        calibrated, schema = file.footer.get("calibration"), file.schema
     if calibrated:
         raise CatalogError(
             f"{scored}: its posteriors are calibrated already. Score it with --uncalibrated first."
         )
-    needed = [MAGNITUDE, "member_mean", "member_cov", *(name + QUANTILES for name in PROXIES)]
+    predicted = (*PROXIES, PHOTOZ) if predicts_redshift(schema) else PROXIES
+    needed = [MAGNITUDE, "member_mean", "member_cov", *(name + QUANTILES for name in predicted)]
+    needed += OF_MEMBERS if predicts_redshift(schema) else ()
     known = KnownSources.read(scored, truth, needed)
     counting = known.truth.known & (known.weight > 0)
     found = known.take(counting)
@@ -206,16 +211,35 @@ def _check_any(truth: Path, known: KnownSources) -> None:
 
 
 def _latent_steps(known: KnownSources, decoder: Decoder, truth: Path) -> CalibrationSteps:
-    """Calibration of the latents, and the decoder residual."""
+    """Calibration of the latents and perhaps the redshift, and the decoder residual."""
     rows = np.flatnonzero(np.isfinite(known.latents).all(axis=1))
     if len(rows) < FEWEST:
         return CalibrationSteps(latents=None, residual=None, **_NO_PROXIES)
-    some = known.take(rows)
-    residual = _residual(some, decoder, truth)
+    residual = _residual(known.take(rows), decoder, truth)
+    targets, noise = known.latents, known.noise
+    redshift = _log_redshift(known)
+    with_redshift = np.flatnonzero(np.isfinite(targets.sum(axis=1) + redshift))
+    posterior = known.posterior()
+    if posterior.has_redshift and len(with_redshift) >= FEWEST:
+        rows = with_redshift
+        targets = np.column_stack([targets, redshift])
+        noise = np.column_stack([noise, np.zeros(len(known))])
+    else:
+        posterior = posterior.latents
     latents = LatentCalibration.fit(
-        some.posterior(), some.latents, some.noise, some.magnitude, some.weight
+        posterior.take(rows),
+        targets[rows],
+        noise[rows],
+        known.magnitude[rows],
+        known.weight[rows],
     )
     return CalibrationSteps(latents=latents, residual=residual, **_NO_PROXIES)
+
+
+def _log_redshift(known: KnownSources) -> np.ndarray:
+    """ln(1 + redshift), shape (N,); NaN where it is not known."""
+    nowhere = np.full(len(known), np.nan)
+    return np.asarray(np.log1p(known.proxies.get(PHOTOZ, nowhere)))
 
 
 def _residual(known: KnownSources, decoder: Decoder, truth: Path) -> DecoderResidual | None:
@@ -224,7 +248,7 @@ def _residual(known: KnownSources, decoder: Decoder, truth: Path) -> DecoderResi
     pairs = {
         name: (decoded[name][:, 0], true)
         for name, true in known.proxies.items()
-        if np.isfinite(true).sum() >= FEWEST
+        if name in decoded.names and np.isfinite(true).sum() >= FEWEST
     }
     if not pairs:
         return None
@@ -307,7 +331,7 @@ def _coverages(
         before = some.posterior()
         applied = steps.posterior(before, some.magnitude)
         pairs = [
-            _inside(each.with_noise(some.noise).probability_below(some.latents))
+            _inside(each.latents.with_noise(some.noise).probability_below(some.latents))
             for each in (before, applied)
         ]
         for k in range(some.latents.shape[1]):

@@ -16,7 +16,7 @@ from pydantic.dataclasses import dataclass
 
 from targetsel.calibration.conformal import ARRAYS, FiniteArray
 from targetsel.spectra.copula import SOFTENING, Complex, Copula
-from targetsel.spectra.lines import PROXIES, complexes
+from targetsel.spectra.lines import PREDICTABLE, complexes
 from targetsel.spectra.proxies import MIDDLE, ProxyPosterior
 from targetsel.statistics.resampling import effective_size
 
@@ -65,7 +65,7 @@ class JointCalibration:
         n = len(self.copula.whitened)
         if self.split_at.shape != (n - 1,) or len(self.split_by) != n - 1 or n & (n - 1):
             raise ValueError(f"{len(self.split_by)} splits do not make the copula's {n} groups")
-        unknown = {*self.split_by, *self.copula.names, *self.copula.complexes} - {*PROXIES}
+        unknown = {*self.split_by, *self.copula.names, *self.copula.complexes} - {*PREDICTABLE}
         if unknown:
             raise ValueError(f"the copula is of '{min(unknown)}', which is not predicted")
 

@@ -47,6 +47,8 @@ def _deviations(value: Any) -> Any:
 class LatentCalibration:
     """Deviations and stretch of a posterior of D latents.
 
+    With a posterior of the redshift, ln(1 + redshift) is the last of the D.
+
     Attributes
     ----------
     deviations : Deviations
@@ -73,9 +75,15 @@ class LatentCalibration:
         return self.deviations.offset.shape[1]
 
     def apply(self, posterior: LatentPosterior, magnitude: np.ndarray) -> LatentPosterior:
-        """The calibrated posterior of N sources, given their magnitudes (N,)."""
-        stretched = posterior.stretched(np.exp(self.stretch.at(magnitude)))
-        return replace(stretched, deviations=self.deviations)
+        """The calibrated posterior of N sources, given their magnitudes (N,).
+
+        A redshift behind the latents that this is not of stays as predicted, given the latents.
+        """
+        d = posterior.member_mean.shape[2]
+        stretch = self.stretch.at(magnitude)
+        stretch = np.pad(stretch, ((0, 0), (0, d - stretch.shape[1])))
+        stretched = posterior.stretched(np.exp(stretch))
+        return replace(stretched, deviations=self.deviations.extended(d))
 
     @classmethod
     def fit(
@@ -93,13 +101,15 @@ class LatentCalibration:
         posterior : LatentPosterior
             Posterior as predicted by the networks.
         latents, noise : ndarray, shape (N, D)
-            True latents, and the standard deviation of their measurement errors.
+            True latents, with ln(1 + redshift) where the posterior has a redshift, and the
+            standard deviation of their measurement errors.
             The calibrated posterior is that of the latents without such errors, as far as they
             are small beside it.
         magnitude, weight : ndarray, shape (N,)
         """
         noisy, counts = posterior.with_noise(noise), weight * effective_size(weight) / weight.sum()
-        deviations = Deviations.fit(noisy.whitened(latents), noisy.log_size, noisy.centre, counts)
+        centre = noisy.centre[:, : posterior.n_latents]
+        deviations = Deviations.fit(noisy.whitened(latents), noisy.log_size, centre, counts)
         skewed = replace(posterior, deviations=deviations)
         return cls(deviations, _stretch(skewed, latents, noise, magnitude, weight))
 

@@ -1,5 +1,8 @@
 """Prediction of proxies, stations 4 to 6 of the walk: draws, decoding, and calibration at once.
 
+The redshift, where it is predicted, joins the proxies here: its draws come with those of the
+latents, and are not decoded.
+
 Everything runs on the decoder's device for `BATCH_SIZE` sources together; only the quantiles and
 correlations of proxies, and shares of draws in classes, leave it.
 """
@@ -17,6 +20,7 @@ from targetsel.networks.posterior import LatentPosterior
 from targetsel.spectra.decoder import FoldedDecoder
 from targetsel.spectra.draws import ProxyDraws
 from targetsel.spectra.lines import BPT_LINES, bpt_probabilities
+from targetsel.spectra.photoz import PHOTOZ
 from targetsel.spectra.proxies import ProxyPosterior
 
 BATCH_SIZE = 128  # sources that are decoded together
@@ -64,7 +68,7 @@ def predict_proxies(
         Draws of the latents for each source.
     """
     if not len(posterior):
-        return _nothing(decoder.table.names)
+        return _nothing(_names(decoder, posterior))
     parts = [*_batches(decoder, steps, posterior, n_draws, seed)]
     raw = ProxyPosterior.joined([each.posterior for each in parts]).take(slice(len(posterior)))
     found = steps.proxies(raw, posterior.magnitude)
@@ -87,9 +91,17 @@ def _batches(
     """Complete draws of `BATCH_SIZE` sources each."""
     for start in range(0, len(posterior), BATCH_SIZE):
         some = posterior.take(_whole_batch(start, len(posterior)))
-        latents = some.drawn(n_draws, seed, decoder.device)
-        draws = ProxyDraws(some.source_id, decoder.table.names, decoder.indices(latents))
-        yield steps.complete(draws, seed)
+        drawn = some.drawn(n_draws, seed, decoder.device)
+        values = decoder.indices(drawn[..., : some.n_latents].contiguous())
+        if some.has_redshift:
+            redshift = torch.expm1(drawn[..., -1]).to(values)
+            values = torch.cat([values, redshift[None]])
+        yield steps.complete(ProxyDraws(some.source_id, _names(decoder, some), values), seed)
+
+
+def _names(decoder: FoldedDecoder, posterior: LatentPosterior) -> tuple[str, ...]:
+    """Names of the proxies that are predicted from a posterior."""
+    return (*decoder.table.names, *([PHOTOZ] if posterior.has_redshift else []))
 
 
 def _whole_batch(start: int, n: int) -> np.ndarray:

@@ -58,7 +58,7 @@ class KindOfFile:
 
 
 def _scored() -> Columns:
-    return [*(_named(each) for each in CATALOG), *scored_columns(1, 1)]
+    return [*(_named(each) for each in CATALOG), *scored_columns(1, 1, redshift=True)]
 
 
 def _named(column: Column) -> Column:

@@ -64,6 +64,8 @@ class Deviations:
     def extended(self, n: int) -> Deviations:
         """Those of `n` quantities, the last of which deviate as standard normals of their own."""
         j, d = self.offset.shape
+        if d == n:
+            return self
         factor = np.tile(np.eye(n), (j, 1, 1))
         factor[:, :d, :d] = self.factor
         return Deviations(np.pad(self.offset, ((0, 0), (0, n - d))), factor, self.gate)

@@ -23,6 +23,8 @@ from scipy.special import logsumexp, ndtr, ndtri
 from targetsel.documents.brief import brief
 from targetsel.errors import CatalogError
 from targetsel.networks.deviations import Deviations
+from targetsel.spectra.photoz import OF_MEMBERS
+from targetsel.spectra.proxies import NORMAL_SCORES
 from targetsel.statistics.even_points import even_points
 from targetsel.statistics.gaussian_mixture import GaussianMixture
 from targetsel.tables.columns import matrix
@@ -38,8 +40,6 @@ WIDEST = 12.0  # that interval's half width [widest standard deviation of a Gaus
 OF_SOURCES = ("source_id", "member_mean", "member_factor", "typicality", "magnitude")
 DEVIATIONS = b"deviations"
 ROUNDING = 1e-6  # of a covariance's largest element
-# Columns of a redshift beside `member_mean` and `member_cov`: the last rows of both.
-OF_REDSHIFT = ("member_log1z_mean", "member_log1z_cov")
 
 
 @brief
@@ -243,6 +243,10 @@ class LatentPosterior:
             low, high = np.where(above, middle, low), np.where(above, high, middle)
         return (low + high) / 2
 
+    def knots(self) -> np.ndarray:
+        """Quantiles of each latent at `NORMAL_SCORES`, as proxies have them, shape (N, D, L)."""
+        return np.stack([self.quantile(float(p)) for p in ndtr(NORMAL_SCORES)], axis=2)
+
     @cached_property
     def _spread(self) -> np.ndarray:
         """Standard deviation of each latent in each Gaussian, shape (N, M, J, D)."""
@@ -339,7 +343,7 @@ def moments_to_store(posterior: LatentPosterior) -> dict[str, np.ndarray]:
     }
     if posterior.has_redshift:
         last = posterior.member_mean[..., -1], posterior.member_cov[:, :, -1].reshape(n, -1)
-        found |= dict(zip(OF_REDSHIFT, last, strict=True))
+        found |= dict(zip(OF_MEMBERS, last, strict=True))
     return found
 
 
@@ -357,7 +361,7 @@ def stored_posterior(
         N sources in the scored layout; `typicality_features` may be missing.
     source_id : ndarray, shape (N,)
     with_redshift : bool
-        Also of the redshift where the table has its columns (`OF_REDSHIFT`); otherwise of the
+        Also of the redshift where the table has its columns (`photoz.OF_MEMBERS`); otherwise of the
         latents alone.
     """
     n, field = table.num_rows, table.schema.field("member_cov")
@@ -366,9 +370,9 @@ def stored_posterior(
     m = width // d
     mean = matrix(table["member_mean"]).reshape(n, m, d)
     triangle = matrix(table["member_cov"]).reshape(n, m, d * (d + 1) // 2)
-    with_redshift &= {*OF_REDSHIFT} <= {*table.column_names}
+    with_redshift &= {*OF_MEMBERS} <= {*table.column_names}
     if with_redshift:
-        own_mean, own_cov = (matrix(table[name]).reshape(n, m, -1) for name in OF_REDSHIFT)
+        own_mean, own_cov = (matrix(table[name]).reshape(n, m, -1) for name in OF_MEMBERS)
         mean, triangle = (
             np.concatenate(parts, axis=2) for parts in ((mean, own_mean), (triangle, own_cov))
         )

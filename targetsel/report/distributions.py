@@ -191,7 +191,7 @@ def latent_scores(known: KnownSources) -> tuple[list[MarginalScores], JointScore
     mean, pit, score = np.empty((n, d)), np.empty((n, d)), np.empty((n, d))
     together = np.full((3, n), np.nan)
     for rows in blocks(n):
-        posterior, true = known.posterior(rows), known.latents[rows]
+        posterior, true = known.posterior(rows).latents, known.latents[rows]
         if known.noise[rows].any():
             posterior = posterior.with_noise(known.noise[rows])
         draws = posterior.draw(N_DRAWS, SEED)

@@ -59,4 +59,4 @@ def latent_posterior(
     """
     if stores_latents(table.schema):
         return stored_posterior(table, source_id)
-    return ensemble.predict(cutouts)
+    return ensemble.predict(cutouts).latents

@@ -15,7 +15,12 @@ import pyarrow as pa
 
 from targetsel.rules import formula as f
 from targetsel.rules.plan import Condition
-from targetsel.scored.columns import CATALOG, column_names, scored_columns
+from targetsel.scored.columns import (
+    CATALOG,
+    column_names,
+    predicts_redshift,
+    scored_columns,
+)
 
 Answer = f.Formula | bool  # a condition on the catalog, or the answer for every source
 
@@ -25,7 +30,7 @@ MIXED = "the catalog's part of the conditions below"
 def unseen_columns(schema: pa.Schema) -> frozenset[str]:
     """The columns of a scored catalog that may depend on pixels: from the first that `score` writes
     to the end. Ids and positions are known wherever they stand."""
-    written = {each.name for each in scored_columns(1, 1)}
+    written = {each.name for each in scored_columns(1, 1, predicts_redshift(schema))}
     first = min((k for k, name in enumerate(schema.names) if name in written), default=len(schema))
     own = column_names(schema)
     return frozenset(schema.names[first:]) - {own.get(each.name, each.name) for each in CATALOG}

@@ -13,9 +13,9 @@ from targetsel.photometry.columns import unit_said
 from targetsel.photometry.flux import MAGNITUDES
 from targetsel.rules import formula as f
 from targetsel.rules.formula import TypedExpression
-from targetsel.scored.columns import column_names, ranges
+from targetsel.scored.columns import CATALOG, column_names, ranges, scored_columns
 from targetsel.spectra.proxies import proxy_names
-from targetsel.tables.columns import ANYTHING, unit_of
+from targetsel.tables.columns import ANYTHING, schema_of, unit_of
 from targetsel.tables.parquet import footer_in
 from targetsel.tables.types import is_bytes, is_number, is_text
 
@@ -115,10 +115,14 @@ class UnseenColumns(CatalogColumns):
     """Columns without a catalog: those that every scored file has, and any other name.
 
     The first use of such a name says whether its column holds numbers, true and false, or text.
+    P() may ask for `photoz`, which ensembles that know redshifts predict; elsewhere that name may
+    be a column of the catalog's own.
     """
 
-    def __init__(self, schema: pa.Schema) -> None:
-        super().__init__(schema)
+    def __init__(self) -> None:
+        super().__init__(schema_of([*CATALOG, *scored_columns(1, 1, redshift=True)]))
+        always = {each.name for each in (*CATALOG, *scored_columns(1, 1))}
+        self.names = tuple(name for name in self.names if name in always)
         self._used: dict[str, tuple[str, SourceLocation]] = {}
 
     def __contains__(self, name: str) -> bool:

@@ -30,8 +30,6 @@ from targetsel.rules.plan import ClassFormulas, plan
 from targetsel.rules.possible import remarks_on_all, settled
 from targetsel.rules.rule_file import TargetClass
 from targetsel.rules.rules import Rules
-from targetsel.scored.columns import CATALOG, scored_columns
-from targetsel.tables.columns import schema_of
 
 STRANGE = 0.01  # `typicality` below this: images stranger than nearly all of the training set
 MOST_NAMES = 1000  # that are compared with the names of columns
@@ -110,7 +108,7 @@ def lint(
 def columns_known(schema: pa.Schema | None) -> CatalogColumns:
     """The columns of a catalog, or without one those that every scored file has."""
     if schema is None:
-        return UnseenColumns(schema_of([*CATALOG, *scored_columns(1, 1)]))
+        return UnseenColumns()
     return CatalogColumns(schema)
 
 
@@ -203,7 +201,7 @@ def _predicted(node: Node, columns: CatalogColumns, define: Mapping[str, Node]) 
     if isinstance(node, NameNode):
         if node.name in define:
             yield from _predicted(define[node.name], columns, define)
-        elif node.name in columns.proxies:
+        elif node.name in columns.proxies and node.name in columns.names:
             yield node.name
     elif not (isinstance(node, Branch) and node.word in _OF_POSTERIORS):
         for part in node.children:

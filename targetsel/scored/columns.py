@@ -4,7 +4,8 @@ A scored row keeps the catalog's columns and adds the latent posterior, every pr
 scatter and 68 % interval, and the proxies' joint posterior in the form that rules evaluate: for
 each proxy a column of quantiles, and one of its correlations with the proxies before it, so that
 a rule only reads what it names; and the source's group in the calibration's copula, which is kept
-in that column's metadata.
+in that column's metadata. Where the ensemble predicts the redshift too, `photoz` stands behind the
+proxies with the same columns.
 """
 
 from __future__ import annotations
@@ -19,7 +20,15 @@ import pyarrow as pa
 from targetsel.errors import CatalogError
 from targetsel.imaging.measurements import MAGNITUDE
 from targetsel.spectra.copula import GROUP
-from targetsel.spectra.lines import BPT_CLASSES, DESCRIPTIONS, PROXIES, UCDS, UNITS
+from targetsel.spectra.lines import (
+    BPT_CLASSES,
+    DESCRIPTIONS,
+    PREDICTABLE,
+    PROXIES,
+    UCDS,
+    UNITS,
+)
+from targetsel.spectra.photoz import OF_MEMBERS, PHOTOZ
 from targetsel.spectra.proxies import CORRELATION, NORMAL_SCORES, QUANTILES
 from targetsel.tables.columns import ANYTHING, ID, NEVER, Column, FileKind
 from targetsel.tables.parquet import footer_in
@@ -41,8 +50,8 @@ LATENT_COV = (
     "of the outer truths than they say. For regions take draws of all members, with the metadata "
     "of member_cov: 'targetsel priors write', or targetsel.networks.posterior.stored_posterior"
 )
-# The latents' posterior, which slim rows lack (see `scored.slim`).
-LATENTS = ("latent_mean", "latent_cov", "member_mean", "member_cov")
+# The latents' posterior, which slim rows lack (see `scored.slim`), with the redshift's in it.
+LATENTS = ("latent_mean", "latent_cov", "member_mean", "member_cov", *OF_MEMBERS)
 _F32 = pa.float32()
 _SHARE = "stat.probability"
 _ZERO_TO_ONE = (0.0, 1.0)
@@ -127,8 +136,14 @@ OF_CUTOUTS = (
 
 
 @cache
-def scored_columns(n_latents: int, n_members: int) -> tuple[Column, ...]:
-    """The columns that scoring adds to a catalog, in their order."""
+def scored_columns(n_latents: int, n_members: int, redshift: bool = False) -> tuple[Column, ...]:
+    """The columns that scoring adds to a catalog, in their order.
+
+    Parameters
+    ----------
+    redshift : bool
+        Whether the ensemble predicts the redshift too.
+    """
     triangle = n_latents * (n_latents + 1) // 2
     columns = [
         _list("latent_mean", n_latents, f"mean of the standardised latents{LACKING}", WITHOUT),
@@ -141,7 +156,10 @@ def scored_columns(n_latents: int, n_members: int) -> tuple[Column, ...]:
             WITHOUT,
         ),
     ]
-    for k, name in enumerate(PROXIES):
+    if redshift:
+        columns += _of_redshift(n_latents, n_members)
+    predicted = PREDICTABLE if redshift else PROXIES
+    for k, name in enumerate(predicted):
         about, unit, ucd = DESCRIPTIONS[name], UNITS[name], UCDS[name]
         columns += [
             Column(
@@ -155,7 +173,7 @@ def scored_columns(n_latents: int, n_members: int) -> tuple[Column, ...]:
             )
             for end, kind, form, _ in SUMMARIES
         ]
-        columns += posterior_columns(name, about, unit, PROXIES[:k])
+        columns += posterior_columns(name, about, unit, predicted[:k])
     about = (  # pandas turns whole numbers with nulls into floats
         "group of sources of known spectra that tell how the proxies of this one go together; -1 "
         "where there is no posterior of all, or the calibration has no copula"
@@ -165,6 +183,24 @@ def scored_columns(n_latents: int, n_members: int) -> tuple[Column, ...]:
         about = f"probability of the class '{name[4:]}' in the [NII] diagram"
         columns.append(Column(name, _F32, "", _SHARE, about, UNMEASURED, range=_ZERO_TO_ONE))
     return (*columns, *OF_CUTOUTS)
+
+
+def _of_redshift(n_latents: int, n_members: int) -> list[Column]:
+    """Columns of the redshift in the members' posteriors, behind those of the latents."""
+    mean, cov = OF_MEMBERS
+    about = "each member's covariances of ln(1 + redshift) with the latents, and its variance"
+    return [
+        _list(mean, n_members, "each member's mean of ln(1 + redshift)", WITHOUT),
+        _list(cov, n_members * (n_latents + 1), about, WITHOUT),
+    ]
+
+
+def predicts_redshift(schema: pa.Schema) -> bool:
+    """Whether the columns of a scored file are of an ensemble that predicts the redshift.
+
+    A column `photoz` alone may be the catalog's own.
+    """
+    return PHOTOZ + QUANTILES in schema.names
 
 
 def posterior_columns(name: str, about: str, unit: str, before: tuple[str, ...]) -> list[Column]:
@@ -201,7 +237,7 @@ def ranges(schema: pa.Schema) -> dict[str, tuple[float, float]]:
     names = column_names(schema)
     return {
         names.get(each.name, each.name): each.range
-        for each in (*CATALOG, *scored_columns(1, 1))
+        for each in (*CATALOG, *scored_columns(1, 1, predicts_redshift(schema)))
         if each.range != ANYTHING
     }
 
@@ -233,24 +269,36 @@ def has_whole_posteriors(schema: pa.Schema) -> bool:
         return True
     d = n_latents(schema)
     mean, cov = (schema.field(name).type.list_size for name in ("member_mean", "member_cov"))
+    if {*OF_MEMBERS} <= {*schema.names} and d:
+        sizes = tuple(schema.field(name).type.list_size for name in OF_MEMBERS)
+        if sizes not in ((0, 0), (mean // d, mean // d * (d + 1))):
+            return False
     return mean == cov == 0 or (d > 0 and cov * d == mean * (d * (d + 1) // 2))
 
 
-def check_names(catalog: pa.Schema, place: str) -> None:
+def check_names(catalog: pa.Schema, place: str, redshift: bool = False) -> None:
     """Refuse a catalog that already has a column of a name that scoring adds.
+
+    Parameters
+    ----------
+    redshift : bool
+        Whether the ensemble predicts the redshift too, so that scoring adds `photoz`.
 
     Raises
     ------
     CatalogError
         Names the column and `place`.
     """
-    added = {column.name for column in scored_columns(1, 1)}
+    added = {column.name for column in scored_columns(1, 1, redshift)}
     clash = [name for name in catalog.names if name in added]
     if clash:
         names = ", ".join(f"'{name}'" for name in clash[:5])
+        hint = "(is this a scored catalog already?)"
+        if all(name.startswith(PHOTOZ) for name in clash):
+            hint = "(the ensemble predicts redshifts of its own)"
         raise CatalogError(
             f"{place}: has the column{'s' if len(clash) > 1 else ''} {names}, which score would "
-            "write. Rename or drop them (is this a scored catalog already?)"
+            f"write. Rename or drop them {hint}"
         )
 
 

@@ -26,13 +26,14 @@ from targetsel.scored.columns import (
     STATUS,
     column_names,
     has_whole_posteriors,
+    predicts_redshift,
     scored_columns,
     scored_kind,
 )
 from targetsel.scored.folders import scored_reader
 from targetsel.scored.slim import is_slim
 from targetsel.sky.catalog import HEALPIX, USUAL_NAMES
-from targetsel.spectra.lines import PROXIES
+from targetsel.spectra.lines import PREDICTABLE, PROXIES
 from targetsel.spectra.proxies import CORRELATION, NORMAL_SCORES, QUANTILES
 from targetsel.tables.any_form import AnyTable, TableReader, paths_in, table_of
 from targetsel.tables.columns import (
@@ -340,7 +341,8 @@ class ScoredFile:
             if not self._is_scored(schema):
                 raise self._lacking(HEALPIX.name, schema)
             schema = schema.append(HEALPIX)
-        declared = {each.name: each for each in scored_columns(1, 1)}
+        redshift = predicts_redshift(schema)
+        declared = {each.name: each for each in scored_columns(1, 1, redshift)}
         for place, field in enumerate(schema):
             schema = schema.set(place, self._restored_field(field, schema, declared))
         lists = pa.list_(pa.float32())
@@ -353,7 +355,7 @@ class ScoredFile:
         if not has_whole_posteriors(schema):
             raise CatalogError(
                 f"{self.path}: the lists in 'member_mean' and 'member_cov' are not of the same "
-                f"latents. {RESTORE}"
+                f"latents, or those of the redshift beside them. {RESTORE}"
             )
         return schema
 
@@ -389,8 +391,8 @@ class ScoredFile:
         quantiles = [each for each in schema.names if each.endswith(QUANTILES)]
         there = quantiles[: quantiles.index(name + QUANTILES)]
         choices = [[each.removesuffix(QUANTILES) for each in there]]
-        if name in PROXIES:
-            choices.insert(0, list(PROXIES[: PROXIES.index(name)]))
+        if name in PREDICTABLE:
+            choices.insert(0, list(PREDICTABLE[: PREDICTABLE.index(name)]))
         size = self._width(field)
         for names in choices:
             if len(names) == size:

@@ -306,8 +306,8 @@ class KnownSources:
         return self.scored[MAGNITUDE].to_numpy().astype(np.float64)
 
     def posterior(self, rows: slice = slice(None)) -> LatentPosterior:
-        """Stored posterior of the latents of some sources, without errors of measurement."""
+        """Stored posterior of some sources, with the redshift, without errors of measurement."""
         from targetsel.networks.posterior import stored_posterior
 
         start, stop, _ = rows.indices(len(self))
-        return stored_posterior(self.scored.slice(start, stop - start), self.source_id[rows])
+        return stored_posterior(self.scored.slice(start, stop - start), self.source_id[rows], True)

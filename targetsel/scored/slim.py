@@ -15,14 +15,13 @@ from typing import Any
 import numpy as np
 
 from targetsel.scored.columns import LATENTS, SUMMARIES
-from targetsel.spectra.lines import BPT_CLASSES, PROXIES
+from targetsel.spectra.lines import BPT_CLASSES, PREDICTABLE
 from targetsel.spectra.proxies import CORRELATION, QUANTILES
 
 STEPS_PER_STD = 32
 CORRELATION_STEP = 2.0**-10
 BITS = 8
 IN_BITS = (
-    *(f"{name}_std" for name in PROXIES),
     *BPT_CLASSES,
     "epistemic",
     "typicality",
@@ -61,14 +60,16 @@ def slimmed(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         A row depends on its own source alone, and its quantiles do not fall.
     """
     slimmer = {name: each for name, each in values.items() if name not in LATENTS}
-    for name in PROXIES:
+    predicted = tuple(name for name in PREDICTABLE if name + QUANTILES in values)
+    for name in predicted:
         step = _power_of_two(values[f"{name}_std"] / STEPS_PER_STD)
         for end, *_, score in SUMMARIES:
             if score is not None:
                 slimmer[name + end] = to_step(values[name + end], step)
         slimmer[name + QUANTILES] = to_step(values[name + QUANTILES], step[:, None])
-    slimmer |= _correlations(values)
-    return slimmer | {name: to_bits(values[name], BITS) for name in IN_BITS}
+    slimmer |= _correlations(predicted, values)
+    in_bits = (*(f"{name}_std" for name in predicted), *IN_BITS)
+    return slimmer | {name: to_bits(values[name], BITS) for name in in_bits}
 
 
 def to_step(values: np.ndarray, step: np.ndarray | float) -> np.ndarray:
@@ -90,17 +91,19 @@ def _power_of_two(values: np.ndarray) -> np.ndarray:
     return np.ldexp(np.sign(mantissa) / 2, exponent)
 
 
-def _correlations(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The rounded columns of correlations.
+def _correlations(
+    predicted: tuple[str, ...], values: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """The rounded columns of correlations of what is predicted.
 
     Where these could not be correlations of any distribution, those of a source stay as they are:
     rules would take its joint probabilities as missing.
     """
-    stored = {name + CORRELATION: values[name + CORRELATION] for name in PROXIES[1:]}
+    stored = {name + CORRELATION: values[name + CORRELATION] for name in predicted[1:]}
     rounded = {name: to_step(each, CORRELATION_STEP) for name, each in stored.items()}
-    whole = np.tile(np.eye(len(PROXIES)), (len(values[PROXIES[0]]), 1, 1))
+    whole = np.tile(np.eye(len(predicted)), (len(values[predicted[0]]), 1, 1))
     for k, each in enumerate(rounded.values(), start=1):
         whole[:, k, :k] = whole[:, :k, k] = each
-    whole[~np.isfinite(whole).all(axis=(1, 2))] = np.eye(len(PROXIES))
+    whole[~np.isfinite(whole).all(axis=(1, 2))] = np.eye(len(predicted))
     good = np.linalg.eigvalsh(whole)[:, :1] > 0
     return {name: np.where(good, each, stored[name]) for name, each in rounded.items()}

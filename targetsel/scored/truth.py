@@ -22,6 +22,7 @@ from targetsel.errors import CatalogError
 from targetsel.scored.columns import STATUS, column_names, n_latents
 from targetsel.sky.catalog import USUAL_NAMES
 from targetsel.spectra.lines import PROXIES, UNITS
+from targetsel.spectra.photoz import PHOTOZ, column_of_truth, known_redshifts
 from targetsel.spectra.proxies import QUANTILES, proxy_names
 from targetsel.tables.any_format import table_reader
 from targetsel.tables.columns import ID, NEVER, Column, FileKind, matrix, unit_of
@@ -49,7 +50,7 @@ def truth_kind(
             for name in lists
         ),
         *(
-            Column(name, pa.float64(), _unit(scored, name), required=False)
+            Column(column_of_truth(name), pa.float64(), _unit(scored, name), required=False)
             for name in proxy_names(scored)
         ),
         Column(GROUP, ID, meaning="group that the source belongs to", required=False),
@@ -100,9 +101,9 @@ class Truth:
         path : Path
             A table in any format with ids (whole numbers or text), under the scored file's name
             for them or `source_id`; true proxies under their names, in any unit that converts to
-            the scored file's; true latents as `latent_mean` or `latent`, perhaps with
-            `latent_std`; perhaps `group_id` and `weight`. Rows without an id whose `status` is
-            not "ok" are spectra that could not be read, and left out.
+            the scored file's, that of `photoz` as `redshift`; true latents as `latent_mean` or
+            `latent`, perhaps with `latent_std`; perhaps `group_id` and `weight`. Rows without an
+            id whose `status` is not "ok" are spectra that could not be read, and left out.
         scored : pa.Schema
             Schema of the scored file, with the file metadata.
         all_columns : bool
@@ -124,7 +125,7 @@ class Truth:
             _check_measured(path, schema)
             position = tuple(_usual_name(role, schema) for role in POSITION)
             kind = truth_kind(scored, ids, position)
-            if {*LATENTS, *proxies}.isdisjoint(schema.names):
+            if {*LATENTS, *map(column_of_truth, proxies)}.isdisjoint(schema.names):
                 raise CatalogError(
                     f"{path}: neither latents ('{LATENTS[0]}') nor a proxy such as "
                     f"'{next(iter(proxies), 'd4000')}' is among its columns; encode or measure the "
@@ -136,7 +137,7 @@ class Truth:
                 table = table.append_column(schema.field(name), more[name])
         table = table.filter(pc.or_(pc.is_valid(table[ids]), measured))
         table = table.replace_schema_metadata(schema.metadata)
-        names = tuple(name for name in proxies if name in table.column_names)
+        names = tuple(name for name in proxies if column_of_truth(name) in table.column_names)
         found = cls(
             path,
             table,
@@ -195,12 +196,7 @@ class Truth:
     @cached_property
     def proxies(self) -> dict[str, np.ndarray]:
         """True proxies by name, shape (N,); NaN where they could not be measured."""
-        measured = {name: numbers_in(self.table, name) for name in self.names}
-        low, high = MEASURABLE
-        return {
-            name: np.where((values > low) & (values < high), values, np.nan)
-            for name, values in measured.items()
-        }
+        return {name: _known(self.table, name) for name in self.names}
 
     @cached_property
     def position(self) -> tuple[np.ndarray, np.ndarray] | None:
@@ -323,6 +319,14 @@ def _measured(file: ParquetReader) -> pa.BooleanArray:
     if STATUS not in file.schema.names or not is_text(file.schema.field(STATUS).type):
         return pa.array(np.ones(file.metadata.num_rows, dtype=bool))
     return pc.equal(file.read([STATUS])[STATUS].cast(pa.string()), "ok").fill_null(True)
+
+
+def _known(table: pa.Table, name: str) -> np.ndarray:
+    """True values of a predicted quantity, shape (N,); NaN for what catalogs write for none."""
+    values, (low, high) = numbers_in(table, column_of_truth(name)), MEASURABLE
+    if name == PHOTOZ:
+        return known_redshifts(values)
+    return np.where((values > low) & (values < high), values, np.nan)
 
 
 def numbers_in(table: pa.Table, name: str) -> np.ndarray:

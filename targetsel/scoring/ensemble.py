@@ -47,6 +47,7 @@ from targetsel.spectra.decoder import Decoder, FoldedDecoder
 from targetsel.spectra.distilled import FILE_NAME as INDICES_FILE
 from targetsel.spectra.distilled import DistilledIndices
 from targetsel.spectra.draws import ProxyDraws
+from targetsel.spectra.photoz import PHOTOZ
 from targetsel.spectra.proxies import Proxies
 from targetsel.tables.files import folder_written_beside, sha256_of_file, written_beside
 from targetsel.tasks import tracked
@@ -187,8 +188,12 @@ class Ensemble:
         """
         measured = ProxyDraws.of(self.folded_decoder.measure(latents, posterior.source_id))
         draws = self.steps.complete(measured, seed)
-        found = self.steps.proxies(draws.posterior, posterior.magnitude)
-        return draws.moved({name: found.knots(name) for name in self.steps.maps}).proxies
+        raw = draws.posterior
+        if posterior.has_redshift:  # which local corrections of line strengths may ask for
+            raw = raw.beside(PHOTOZ, np.expm1(posterior.knots()[:, -1]))
+        found = self.steps.proxies(raw, posterior.magnitude)
+        moved = {name: found.knots(name) for name in self.steps.maps if name in draws.names}
+        return draws.moved(moved).proxies
 
     def predict_proxies(
         self, posterior: LatentPosterior, n_draws: int, seed: int = 0
@@ -327,7 +332,9 @@ class Ensemble:
         ensemble = cls(networks, decoder, novelty, card, device, engine)
         ensemble._check(folder / "card.json")
         if calibrated:
-            ensemble.calibration = Calibration.read(folder, ensemble.sha256, decoder.n_latents)
+            ensemble.calibration = Calibration.read(
+                folder, ensemble.sha256, decoder.n_latents, ensemble.predicts_redshift
+            )
         ensemble.distilled = DistilledIndices.read(folder, decoder.n_latents)
         return ensemble
 

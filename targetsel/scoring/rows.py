@@ -19,7 +19,7 @@ from targetsel.scored.columns import STATUS, SUMMARIES, UNMEASURED_PROXIES, scor
 from targetsel.scored.slim import slimmed
 from targetsel.sky.catalog import HEALPIX, Catalog
 from targetsel.spectra.copula import GROUP
-from targetsel.spectra.lines import PROXIES
+from targetsel.spectra.lines import PREDICTABLE
 from targetsel.spectra.proxies import (
     CORRELATION,
     NORMAL_SCORES,
@@ -118,22 +118,23 @@ def summarise(posterior: ProxyPosterior) -> dict[str, np.ndarray]:
     NaN where there is no posterior.
     """
     columns: dict[str, np.ndarray] = {}
-    for k, name in enumerate(PROXIES):
+    for k, name in enumerate(posterior.names):
         knots = posterior.knots(name)
         for end, _, _, score in SUMMARIES:
             place = None if score is None else list(NORMAL_SCORES).index(score)
             columns[name + end] = posterior.std(name) if place is None else knots[:, place]
         columns[name + QUANTILES] = knots
         if k:
-            pairs = [posterior.correlation[other, name] for other in PROXIES[:k]]
+            pairs = [posterior.correlation[other, name] for other in posterior.names[:k]]
             columns[name + CORRELATION] = np.stack(pairs, axis=1)
     return columns
 
 
 def unmeasured_proxies(summary: Mapping[str, np.ndarray]) -> np.ndarray:
     """The proxies of which a summary has no posterior, such as "ew_oii, d4000", shape (N,)."""
-    lacking = [np.isnan(summary[name + QUANTILES]).any(axis=1) for name in PROXIES]
-    named = [", ".join(np.array(PROXIES)[row]) for row in np.stack(lacking, axis=1)]
+    names = [name for name in PREDICTABLE if name + QUANTILES in summary]
+    lacking = [np.isnan(summary[name + QUANTILES]).any(axis=1) for name in names]
+    named = [", ".join(np.array(names)[row]) for row in np.stack(lacking, axis=1)]
     return np.array(named, dtype=object)
 
 
@@ -190,7 +191,8 @@ def assemble(
     table = catalog.table
     if HEALPIX.name not in table.column_names:
         table = table.append_column(HEALPIX, pa.array(catalog.healpix))
-    for column in (each for each in scored_columns(d, m) if each.name in values):
+    written = scored_columns(d, m, posterior.has_redshift)
+    for column in (each for each in written if each.name in values):
         field = column.field
         if column.name == "member_cov":
             field = with_deviations(field, posterior)

@@ -155,7 +155,7 @@ def score(
     check_table_output(output, (*paths_in([catalog]), store.path))
     plan = ensemble.input
     check_suits(store, plan.bands, plan.pixel_scale, plan.size, ensemble.name, OTHER_BANDS)
-    check_names(catalog.schema, str(catalog.path))
+    check_names(catalog.schema, str(catalog.path), ensemble.predicts_redshift)
     catalog = _prepared(catalog, brightness)
     catalog.check()
     asked = ask(scored_schema(catalog, ensemble)) if ask else None
@@ -220,7 +220,7 @@ def needed_sources(
 
     For images that are packed into a store first. Parameters as of `score`.
     """
-    check_names(catalog.schema, str(catalog.path))
+    check_names(catalog.schema, str(catalog.path), ensemble.predicts_redshift)
     catalog = _prepared(catalog, brightness)
     schema = schema_of_chunks(catalog)
 

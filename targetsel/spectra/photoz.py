@@ -14,6 +14,8 @@ TRUE = "redshift"  # the column of a truth file that tells it
 ABOUT = "redshift, predicted from the image beside the spectrum"
 UCD = "src.redshift.phot"
 SYMBOL = "photometric redshift"
+# Columns of the members' Gaussians in a scored file: the last rows of mean and covariance.
+OF_MEMBERS = ("member_log1z_mean", "member_log1z_cov")
 # Columns of catalogs that hold redshifts, the first one present; in capitals or not.
 COLUMNS = ("redshift", "z_spec", "zspec", "specz", "z_hp", "z_best")
 # Beyond these no galaxy lies: catalogs write -1, -99 or 9999 where there is no redshift.

@@ -9,7 +9,7 @@ the `Copula` of a calibration say how proxies go together. All probabilities of 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
@@ -141,6 +141,13 @@ class ProxyPosterior:
             {pair: values[rows] for pair, values in self.correlation.items()},
             self.copula,
             None if self.group is None else partial(_taken, self.group, rows),
+        )
+
+    def beside(self, name: str, quantiles: np.ndarray) -> ProxyPosterior:
+        """The same with one more quantity of these quantiles (N, L), whose correlations are not
+        known."""
+        return replace(
+            self, names=(*self.names, name), quantiles={**self.quantiles, name: quantiles}
         )
 
     def knots(self, name: str) -> np.ndarray:

@@ -12,26 +12,17 @@ from targetsel.networks.redshift_scale import RedshiftScale
 from targetsel.scoring.ensemble import Ensemble
 from targetsel.training.ensemble_training import train_into
 from targetsel.training.plan import TrainingFiles, TrainingInputs
+from tests.training.redshift_sky import labels_with_redshifts, plan_with_redshift
 from tests.training.test_training_labels import catalog_file, latents_file
 from tests.training.toy_sky import changed, quiet, toy_decoder, toy_labels, toy_plan, toy_store
-
-
-def with_redshifts(labels):
-    """A sky on which the redshift follows from the first latent, that is from the brightness."""
-    return replace(labels, redshift=np.exp(0.2 + 0.05 * labels.mean[:, 0]) - 1)
-
-
-def with_redshift(plan, labels):
-    scale = RedshiftScale.of(labels.redshift)
-    return replace(plan, network=changed(plan.network, redshift=scale))
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("redshift")
-    labels = with_redshifts(toy_labels())
+    labels = labels_with_redshifts()
     store = toy_store(folder / "store", labels)
-    plan = with_redshift(toy_plan(store), labels)
+    plan = plan_with_redshift(toy_plan(store), labels)
     card = train_into(folder / "mine", store, labels, plan, toy_decoder(), quiet)
     ensemble = Ensemble.read(folder / "mine")
     return SimpleNamespace(
@@ -81,8 +72,7 @@ def test_labels_without_redshifts_do_not_suit_such_a_plan(trained, tmp_path):
 
 
 def test_other_redshifts_are_other_labels():
-    plain = toy_labels()
-    one = with_redshifts(plain)
+    plain, one = toy_labels(), labels_with_redshifts()
     assert one.sha256 != plain.sha256
     assert one.sha256 != replace(one, redshift=one.redshift + 0.01).sha256
 

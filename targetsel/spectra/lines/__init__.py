@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from targetsel.spectra import photoz
 from targetsel.spectra.lines.table import LineTable as LineTable
 from targetsel.spectra.proxies import MOST_UNMEASURED, Proxies
 
@@ -24,10 +25,13 @@ if TYPE_CHECKING:
 
 PROXIES = LineTable.shipped().predicted
 _TABLE = LineTable.shipped().choose(PROXIES)
-UNITS = {name: _TABLE[name].unit for name in PROXIES}
-DESCRIPTIONS = {name: _TABLE[name].about for name in PROXIES}
-UCDS = {name: _TABLE[name].ucd for name in PROXIES}
+# What ensembles may predict beside latents: the redshift, too, is told by quantiles.
+PREDICTABLE = (*PROXIES, photoz.PHOTOZ)
+UNITS = {name: _TABLE[name].unit for name in PROXIES} | {photoz.PHOTOZ: ""}
+DESCRIPTIONS = {name: _TABLE[name].about for name in PROXIES} | {photoz.PHOTOZ: photoz.ABOUT}
+UCDS = {name: _TABLE[name].ucd for name in PROXIES} | {photoz.PHOTOZ: photoz.UCD}
 SYMBOLS = {each.name: each.symbol or each.name for each in LineTable.shipped().definitions}
+SYMBOLS[photoz.PHOTOZ] = photoz.SYMBOL
 
 BPT_CLASSES = ("bpt_sf", "bpt_composite", "bpt_agn", "bpt_weak")
 WHAN_CLASSES = ("whan_sf", "whan_strong_agn", "whan_weak_agn", "whan_retired", "whan_passive")
@@ -53,7 +57,8 @@ def complexes(names: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
     A proxy is a blend if its window holds whole windows of others between the same side bands,
     as that of Hα+[NII] holds those of Hα and [NII].
     """
-    return {name: parts for name in names if (parts := _TABLE.parts(name, names))}
+    lines = tuple(name for name in names if name in PROXIES)  # a redshift has no window
+    return {name: parts for name in lines if (parts := _TABLE.parts(name, lines))}
 
 
 def measure(spectra: Spectra, table: LineTable | None = None) -> Proxies:
