@@ -1,7 +1,7 @@
 """Images inside the partitions of a HATS catalog, which are scored without a cutout store.
 
-The images of one partition at a time are put into a cutout store of float32 pixels, where temporary
-files go (TMPDIR): pixels are then found by id, in whatever order the rows of the partition are.
+The pixels of one partition at a time are put into a scratch file, where temporary files go
+(TMPDIR): they are then found by id, in whatever order the rows of the partition are.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from typing import Any, Self
 import numpy as np
 
 from targetsel.imaging.nested_images import NestedImages
-from targetsel.imaging.packing import PackedCounts, cut_pieces, of_needed, write_store_file
-from targetsel.imaging.store import FLOAT, CutoutStore, Layout, read_part
+from targetsel.imaging.packing import of_needed
+from targetsel.imaging.scratch_cutouts import ScratchCutouts
+from targetsel.imaging.store import FLOAT, Layout
 from targetsel.partitions.remote_parts import RemoteHats, files_of_rows
 from targetsel.sky.catalog import Catalog, CatalogFile
 from targetsel.tables.hats import HatsCatalog
@@ -91,16 +92,16 @@ class ImagesInside:
             height=images.size,
             width=images.size,
             encoding=FLOAT,
-            sky_sigma=_no_sky(images),
+            sky_sigma=(1.0,) * len(images.bands),  # on which float32 pixels do not depend
         )
 
     @contextlib.contextmanager
-    def packed(
+    def unpacked(
         self,
         file: CatalogFile,
         needed: Callable[[], tuple[np.ndarray, np.ndarray]] | None = None,
-    ) -> Iterator[CutoutStore]:
-        """A store of the images of one partition, or of its needed sources, within the block.
+    ) -> Iterator[ScratchCutouts]:
+        """The cutouts of one partition, or of its needed sources, within the block.
 
         Parameters
         ----------
@@ -120,11 +121,8 @@ class ImagesInside:
         if needed is not None:
             pieces = of_needed(pieces, *needed())
         with tempfile.TemporaryDirectory(prefix="targetsel-") as folder:
-            path = Path(folder) / "cutouts.parquet"
-            found = cut_pieces(images, pieces, PackedCounts(), set())
-            written = write_store_file(path, found, _no_sky(images), FLOAT)
-            parts = [read_part(path)] if written else []
-            yield CutoutStore(self.path, parts, self.layout)
+            found = map(images.cutouts_of, pieces)
+            yield ScratchCutouts(Path(folder) / "pixels", found, self.layout, self.path)
 
 
 def _settings(images: NestedImages) -> dict[str, Any]:
@@ -135,8 +133,3 @@ def _settings(images: NestedImages) -> dict[str, Any]:
         "worth": images.worth,
         "check_scale": images.check_scale,
     }
-
-
-def _no_sky(images: NestedImages) -> tuple[float, ...]:
-    """What stands for the noise of the sky, on which float32 pixels do not depend."""
-    return (1.0,) * len(images.bands)

@@ -20,7 +20,7 @@ import pyarrow as pa
 from targetsel.errors import CutoutError, OutputError
 from targetsel.imaging.nested_images import without_images
 from targetsel.imaging.partitioned_store import PartitionedStore
-from targetsel.imaging.store import CutoutStore, check_suits
+from targetsel.imaging.store import CutoutsById, check_suits
 from targetsel.jobs.job import Job
 from targetsel.jobs.perform import Work
 from targetsel.partitions.catalog_job import HowToRun, Kind, PartitionedRun, write_part
@@ -224,13 +224,13 @@ def work_of(job: Job) -> Work:
 @contextlib.contextmanager
 def _cutouts_of(
     store: PartitionedStore | ImagesInside, pixel: Pixel, file: CatalogFile, needed: Any
-) -> Iterator[CutoutStore]:
+) -> Iterator[CutoutsById]:
     """The cutouts of one partition, at least those of needed sources, within the block."""
     if isinstance(store, PartitionedStore):
         yield store.of(pixel)
     else:
-        with store.packed(file, needed) as packed:
-            yield packed
+        with store.unpacked(file, needed) as cutouts:
+            yield cutouts
 
 
 KIND = Kind("score", "scoring", work_of, PartitionedScore)

@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 from targetsel.errors import CutoutError, OutputError, TargetselError
 from targetsel.imaging.cutout import Cutouts, cut_out
 from targetsel.imaging.nested_images import without_images
-from targetsel.imaging.store import CutoutStore, Described, check_suits
+from targetsel.imaging.store import CutoutsById, Described, check_suits
 from targetsel.novelty.support import Tally
 from targetsel.photometry.brightness import with_brightness
 from targetsel.photometry.columns import notes_in
@@ -121,7 +121,7 @@ class ScoreRun:
 
 def score(
     catalog: CatalogFile,
-    store: CutoutStore,
+    store: CutoutsById,
     ensemble: Ensemble,
     output: Path,
     options: ScoreOptions = ScoreOptions(),
@@ -414,7 +414,7 @@ def full_provenance(
     return provenance
 
 
-def _n_cutouts(work: _Work, catalog: CatalogFile, store: CutoutStore, at_least: int) -> int:
+def _n_cutouts(work: _Work, catalog: CatalogFile, store: CutoutsById, at_least: int) -> int:
     """Number of sources that have a cutout."""
     found, name, first = 0, catalog.columns["source_id"], None
     for k in range(work.n_chunks):
