@@ -20,6 +20,7 @@ from scipy import ndimage
 from scipy.optimize import least_squares, minimize_scalar
 
 from targetsel.mock.images import blackbody
+from targetsel.mock.optics import AUREOLE, AUREOLE_BETA, AUREOLE_WIDTH, BETA, moffat
 
 BANDS = "griZY"
 WAVELENGTH = np.array([4770.0, 6250.0, 7520.0, 8770.0, 10200.0])  # of VST g r i, VISTA Z Y
@@ -182,11 +183,42 @@ def tell_stars(mosaic: np.ndarray, found: dict[str, np.ndarray], star: np.ndarra
         print(f"{limit:>4}{n:>6}{n / area:8.3f} in a square arcmin")
 
 
+def tell_halos(mosaic: np.ndarray, found: dict[str, np.ndarray], star: np.ndarray) -> None:
+    """Surface brightness around stars that hardly saturate, and of the mock's PSF."""
+    well = np.flatnonzero(star & (found["r"] > 15.5) & (found["r"] < 17.3))
+    rings = (2.3, 3.4, 5.7, 9.1, 13.7)
+    rows, columns = np.indices(mosaic[0].shape)
+    print(
+        f"\nHalos of {len(well)} stars at 15.5 < r < 17.3: mag / arcsec^2 less the star's, median"
+    )
+    print("arcsec  " + "".join(f"{each:8.1f}" for each in rings))
+    for band, image in zip(BANDS, mosaic, strict=True):
+        faint = []
+        for k in well:
+            away = PIXEL * np.hypot(columns - found["x"][k], rows - found["y"][k])
+            light = [np.median(image[(away > 0.87 * a) & (away < 1.15 * a)]) for a in rings]
+            share = np.array(light) / PIXEL**2 / image[away < 8].sum()
+            faint.append(-2.5 * np.log10(np.maximum(share, 1e-7)))
+        print(f"{band:<8}" + "".join(f"{each:8.2f}" for each in np.median(faint, axis=0)))
+    at = np.array(rings)
+    for width in (0.8, 1.1):
+        core, halo = (
+            moffat(at, 0 * at, width, BETA),
+            moffat(at, 0 * at, AUREOLE_WIDTH, AUREOLE_BETA),
+        )
+        mock = -2.5 * np.log10((1 - AUREOLE) * core + AUREOLE * halo)
+        print(f"mock {width:<3}" + "".join(f"{each:8.2f}" for each in mock))
+
+
 def tell_hsc(folder: Path) -> None:
     print("\nPSFs of HSC blends: FWHM [arcsec], beta, e1, e2 in g r i z y")
+    known: list[bytes] = []
     for path in sorted((folder / "hsc_cosmos").glob("*.npz")):
         with np.load(path) as file:
             psfs = file["psfs"]
+        if psfs.tobytes() in known:  # several blends of one patch
+            continue
+        known.append(psfs.tobytes())
         fitted = [fit_moffat(psf, 20, 20, 16) for psf in psfs / psfs.max()]
         told = (f"{f[3] * HSC_PIXEL:.2f} {f[4]:.2f} {f[5]:+.3f} {f[6]:+.3f}" for f in fitted)
         print(f"{path.stem}  " + "  |  ".join(told))
@@ -239,8 +271,10 @@ def main() -> None:
     above = detection(mosaic)
     tell_noise(mosaic, blank_sky(above))
     found = objects(mosaic, above)
-    star = (found["radius"] < 0.85) & (found["r"] < 22.0)
+    compact = (found["radius"] < 0.85) & (found["r"] < 22.0)
+    star = compact | (found["r"] < 15.5)  # which saturate, and look wide
     tell_stars(mosaic, found, star)
+    tell_halos(mosaic, found, star)
     tell_hsc(folder)
     tell_colours(
         "Stars at 17 < r < 21", found["fluxes"][star & (found["r"] > 17) & (found["r"] < 21)]

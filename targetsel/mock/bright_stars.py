@@ -18,7 +18,7 @@ from targetsel.photometry.flux import NANOMAGGY_ZERO_POINT
 
 REACH = 90.0  # arcsec
 # The faintest are the brightest of `images.STARS`; `number` is of a square arcmin.
-BRIGHT = Population(number=0.04, slope=0.25, brightest=8.0, faintest=14.5, kelvin=5500.0)
+BRIGHT = Population(number=0.03, slope=0.25, brightest=8.0, faintest=14.5, kelvin=5500.0)
 KELVIN_SCATTER = 0.2  # of the logarithm
 LEAST = 0.1  # sigma of a pixel; a star with less light at the nearest pixel is not drawn
 BOWL, BOWL_WIDTH = 0.01, 12.0  # scatter of the share of a star's light subtracted around it; arcsec
@@ -54,7 +54,12 @@ class Glare:
 
 
 def draw_glare(
-    survey: Camera, optics: Optics, size: int, realism: float, rng: np.random.Generator
+    survey: Camera,
+    optics: Optics,
+    size: int,
+    realism: float,
+    rng: np.random.Generator,
+    neighbours: float = 1.0,
 ) -> Glare | None:
     """The glare of the stars around one source; None if there is none.
 
@@ -66,9 +71,11 @@ def draw_glare(
         Width and height of the cutout [pixel].
     realism : float
         Factor on the numbers of stars and trails.
+    neighbours : float
+        Another factor on that of stars.
     """
     place = (np.arange(size + 2) - (size + 1) / 2) * survey.pixel_scale
-    stars = _draw_stars(survey, realism, rng)
+    stars = _draw_stars(survey, realism * neighbours, rng)
     limit = _saturation(survey, optics, rng)
     turn, down, level = rng.uniform(0, np.pi / 2), rng.random() < 0.5, _level(rng)
     light = np.zeros((len(survey.bands), size + 2, size + 2))
@@ -88,10 +95,10 @@ def draw_glare(
 
 
 def _draw_stars(
-    survey: Camera, realism: float, rng: np.random.Generator
+    survey: Camera, factor: float, rng: np.random.Generator
 ) -> list[tuple[float, float, np.ndarray]]:
     """Places from the source [arcsec] and fluxes in the bands [nanomaggy]."""
-    number = rng.poisson(realism * BRIGHT.number * np.pi * (REACH / 60) ** 2)
+    number = rng.poisson(factor * BRIGHT.number * np.pi * (REACH / 60) ** 2)
     stars = []
     for _ in range(number):
         distance, turn = REACH * np.sqrt(rng.random()), 2 * np.pi * rng.random()

@@ -17,7 +17,7 @@ from targetsel.mock.images import (
 )
 from targetsel.photometry.flux import NANOMAGGY_ZERO_POINT
 
-# Colours of neighbours, from 37 stars and 70 galaxies in the mosaic of benchmarks/real_images.py:
+# Colours of neighbours, from 37 stars and 68 galaxies in the mosaic of benchmarks/real_images.py:
 # of a blackbody of this temperature, plus what is left at some wavelengths [mag], plus scatter in
 # each band [mag].
 KELVIN = 4200.0
@@ -39,7 +39,7 @@ def blends_from(magnitude: float, realism: float, rng: np.random.Generator) -> f
 
 
 def draw_companions(
-    survey: Camera, canvas: Canvas, magnitude: float, realism: float, rng: np.random.Generator
+    survey: Camera, canvas: Canvas, magnitude: float, factor: float, rng: np.random.Generator
 ) -> Light | None:
     """The light of galaxies that cluster around a source, or None if there are none.
 
@@ -47,14 +47,14 @@ def draw_companions(
     ----------
     magnitude : float
         The source's, in r.
-    realism : float
+    factor : float
         Factor on their number.
     """
     faintest = min(magnitude + FAINTER[1], GALAXIES.faintest)
     brightest = min(magnitude + FAINTER[0], faintest - 0.5)
     around = Population(CLUSTERED, GALAXIES.slope, brightest, faintest, GALAXIES.kelvin)
     transforms, fluxes = [], []
-    for _ in range(rng.poisson(realism * around.number)):
+    for _ in range(rng.poisson(factor * around.number)):
         distance, turn = CLUSTER_RADIUS * rng.random(), 2 * np.pi * rng.random()
         of_this = around.magnitude(rng.random())
         kelvin = float(np.clip(around.kelvin * np.exp(0.2 * rng.normal()), 3200, 9000))

@@ -85,13 +85,15 @@ class Exposures:
         psf = real_point_spread(self.canvas, optics, realism)
         company = chance.of(Step.COMPANY)
         neighbours = self._neighbours(chance, blends_from(magnitude, realism, company))
-        companions = draw_companions(survey, self.canvas, magnitude, realism, company)
+        crowding = realism * self.variation.neighbours
+        companions = draw_companions(survey, self.canvas, magnitude, crowding, company)
         light = source.unblurred()
         for beside in (neighbours, companions):
             if beside is not None:
                 light += recoloured(beside, survey, realism, company).unblurred()
         sky = self.canvas.images(light * psf, size + 2)
-        glare = draw_glare(survey, optics, size, realism, chance.of(Step.BRIGHT_STARS))
+        stars, factor = chance.of(Step.BRIGHT_STARS), self.variation.neighbours
+        glare = draw_glare(survey, optics, size, realism, stars, factor)
         if glare is not None:
             sky = sky + glare.light
         texture = draw_texture(survey, size, realism, chance.of(Step.TEXTURE))

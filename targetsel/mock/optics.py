@@ -24,7 +24,7 @@ BETAS = (1.6, 5.0)  # limits
 ELLIPTICITY = 0.03  # of each component, common to the bands and again of each band
 OFFSET = 0.05  # arcsec; of each band from the common place, along each axis
 # Light of the aureole, a Moffat profile of its own: median share, scatter of ln(share), exponent
-# and FWHM [arcsec]. They follow the profiles of six stars (r 13 to 17) from 5 to 14 arcsec.
+# and FWHM [arcsec]. With it PSFs are as bright as six stars of the mosaic at 2 to 9 arcsec.
 AUREOLE, AUREOLE_SCATTER, AUREOLE_BETA, AUREOLE_WIDTH = 0.08, 0.3, 1.4, 4.8
 # Light subtracted together with the sky, as if spread by a Gaussian of this sigma [arcsec]: scatter
 # of the share. Set by hand.

@@ -45,8 +45,14 @@ def test_there_are_as_many_stars_as_their_counts_say():
 
 def test_few_sources_see_one_and_fewer_with_less_realism():
     shares = [np.mean([each is not None for each in glares(600, r)]) for r in (1.0, 0.3, 0.0)]
-    assert 0.04 < shares[0] < 0.14
+    assert 0.03 < shares[0] < 0.12
     assert shares[0] > shares[1] > shares[2] == 0.0
+
+
+def test_without_neighbours_there_are_no_stars(monkeypatch):
+    monkeypatch.setattr(bright_stars, "TRAIL", 0.0)
+    rngs = (np.random.default_rng([8, k]) for k in range(200))
+    assert all(draw_glare(PAN_STARRS, OPTICS, 64, 1.0, rng, 0.0) is None for rng in rngs)
 
 
 def test_a_star_in_the_cutout_has_its_profile_and_magnitude(monkeypatch):
@@ -104,7 +110,7 @@ def test_a_trail_crosses_one_band_from_side_to_side(monkeypatch):
 
 def test_all_light_is_finite_among_many_stars(crowded):
     found = [each for each in glares(100) if each is not None]
-    assert len(found) > 60
+    assert len(found) > 50
     for glare in found:
         assert np.isfinite(glare.light).all()
         assert glare.light.dtype == np.float32

@@ -53,8 +53,8 @@ def test_neighbours_blend_in_as_many_sources_as_realism_says():
     assert asked[np.isfinite(asked)] == pytest.approx(18.5)
 
 
-def companions(magnitude, n=400, realism=1.0):
-    found = (draw_companions(PAN_STARRS, CANVAS, magnitude, realism, rng) for rng in rngs(n))
+def companions(magnitude, n=400, factor=1.0):
+    found = (draw_companions(PAN_STARRS, CANVAS, magnitude, factor, rng) for rng in rngs(n))
     return [each for each in found if each is not None]
 
 
@@ -74,8 +74,8 @@ def test_companions_are_somewhat_brighter_to_much_fainter_than_the_source(magnit
     assert off.mean() > 0
 
 
-def test_no_realism_gives_no_companions():
-    assert companions(18.0, 50, realism=0.0) == []
+def test_a_factor_of_nothing_gives_no_companions():
+    assert companions(18.0, 50, factor=0.0) == []
 
 
 @pytest.mark.parametrize("survey", [PAN_STARRS, LSST_YEAR_1])
