@@ -11,6 +11,7 @@ from targetsel.plots import LogNorm, matplotlib
 from targetsel.report.canvas import COLOURS, STYLE, Picture, panels_of, svg_picture
 from targetsel.report.distributions import MarginalScores
 from targetsel.spectra.lines import SYMBOLS, UNITS, in_symbols
+from targetsel.spectra.photoz import PHOTOZ
 from targetsel.statistics.resampling import half_width, quantiles
 
 BINS = 45
@@ -62,7 +63,9 @@ def agreement_picture(scores: Sequence[MarginalScores], weight: np.ndarray) -> P
                     axis.set_ticks([scale(np.float64(tick)) for tick in ticks], map(str, ticks))
             unit = in_symbols(UNITS.get(each.name, ""))
             bias, scatter = float(quantiles(error, (0.5,))(w)[0]), half_width(error)(w)
-            found = f"bias {round(bias, 2) + 0.0:+.2f}, scatter {scatter:.2f}{unit and f' {unit}'}"
+            digits = 4 if each.name == PHOTOZ else 2
+            found = f"bias {round(bias, digits) + 0.0:+.{digits}f}, scatter {scatter:.{digits}f}"
+            found += unit and f" {unit}"
             name = SYMBOLS.get(each.name, each.name)
             words.append(f"{name}: {found}")
             panel.set_title(f"{name}{unit and f' [{unit}]'}\n{found}", fontsize=9)

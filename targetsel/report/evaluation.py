@@ -35,6 +35,7 @@ from targetsel.report.joint_proxies import copula_figures, copula_scores
 from targetsel.report.local_coverage import local_figures, n_cells
 from targetsel.report.page import write_page
 from targetsel.report.photometry import features
+from targetsel.report.redshifts import redshift_figures
 from targetsel.scored.file import ScoredFile
 from targetsel.scored.known_sources import KnownSources
 from targetsel.scored.simulated_training import caution_in
@@ -143,6 +144,7 @@ def evaluate(
         advance(1)
         of_proxies = proxy_scores(known)
         found += marginal_figures(of_proxies, parts, resampling)
+        found += redshift_figures(of_proxies, parts, resampling)
         found += local_figures(known, of_proxies, resampling)
         try:
             if (of_pairs := copula_scores(known)) is not None:

@@ -15,6 +15,8 @@ from targetsel.report.figures import ALL, BY_CHANCE, Figure, Figures, Subset
 from targetsel.report.joint_proxies import DAWID_SEBASTIANI, DEPARTURE
 from targetsel.report.local_coverage import N_DEALS, OVER_CELLS, WORST
 from targetsel.report.pictures import pictures
+from targetsel.report.redshifts import BIAS, NMAD, OUTLIERS
+from targetsel.report.redshifts import TERMS as OF_REDSHIFTS
 from targetsel.report.words import TERMS, in_words, three_sentences
 from targetsel.spectra.lines import in_symbols
 from targetsel.tables.files import written_beside
@@ -52,6 +54,7 @@ SUMMARY = {
         "largest departure" + BY_CHANCE,
     ),
     "Proxies": ("RMSE", "bias", "coverage 68 %", "coverage 90 %", "CRPS"),
+    "Redshift": (NMAD, BIAS, OUTLIERS),
     "Proxies together": (DEPARTURE, DAWID_SEBASTIANI),
     IN_CELLS: (WORST, WORST + BY_CHANCE, OVER_CELLS, OVER_CELLS + BY_CHANCE),
     "Probabilities": ("calibration error", "calibration error" + BY_CHANCE),
@@ -80,7 +83,8 @@ def write_page(
         f"<p>{escape(each)}</p>" for each in three_sentences(figures, about, _ensemble(about))
     )
     contents = _contents([each.title for each in drawn])
-    terms = "".join(f"<dt>{escape(a)}</dt><dd>{escape(b)}.</dd>" for a, b in TERMS.items())
+    meant = TERMS | (OF_REDSHIFTS if figures.named(NMAD) else {})
+    terms = "".join(f"<dt>{escape(a)}</dt><dd>{escape(b)}.</dd>" for a, b in meant.items())
     tables = "\n".join(_summary(title, names, figures) for title, names in SUMMARY.items())
     page = f"""<!DOCTYPE html>
 <html lang="en">

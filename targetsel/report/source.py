@@ -29,6 +29,7 @@ from targetsel.selection.reports.explain import Explanation, TruthRow, explain, 
 from targetsel.selection.sources import Sources
 from targetsel.spectra.encoding import LINES
 from targetsel.spectra.lines import SYMBOLS, in_symbols
+from targetsel.spectra.photoz import PHOTOZ
 from targetsel.spectra.proxies import proxy_names
 from targetsel.tables.columns import floats, unit_of
 
@@ -231,11 +232,13 @@ def _strengths(table: pa.Table) -> Iterator[tuple[str, str, str]]:
     for name in proxy_names(table.schema):
         low, middle, high = (table[name + end][0].as_py() for end in ("_q16", "", "_q84"))
         unit = in_symbols(unit_of(table.schema.field(name)))
+        digits = 3 if name == PHOTOZ else 2
         if middle is None:
             yield SYMBOLS.get(name, name), "missing", ""
         else:
-            ends = "" if low is None or high is None else f"{low:.2f} to {high:.2f} {unit}"
-            yield SYMBOLS.get(name, name), f"{middle:.2f}", ends
+            known = low is not None and high is not None
+            ends = f"{low:.{digits}f} to {high:.{digits}f} {unit}" if known else ""
+            yield SYMBOLS.get(name, name), f"{middle:.{digits}f}", ends
 
 
 def _about(table: pa.Table) -> Iterator[tuple[str, str, str]]:
