@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
@@ -335,16 +336,21 @@ def _points(n_members: int, each: int, dimension: int, seed: int) -> tuple[np.nd
 
 def moments_to_store(posterior: LatentPosterior) -> dict[str, np.ndarray]:
     """Columns that `stored_posterior` reads, by their names: arrays of N rows."""
-    n, latents = len(posterior), posterior.latents
+    latents = posterior.latents
     lower = np.tril_indices(latents.n_latents)
     found = {
-        "member_mean": latents.member_mean.reshape(n, -1),
-        "member_cov": latents.member_cov[:, :, lower[0], lower[1]].reshape(n, -1),
+        "member_mean": _flat(latents.member_mean),
+        "member_cov": _flat(latents.member_cov[:, :, lower[0], lower[1]]),
     }
     if posterior.has_redshift:
-        last = posterior.member_mean[..., -1], posterior.member_cov[:, :, -1].reshape(n, -1)
+        last = posterior.member_mean[..., -1], _flat(posterior.member_cov[:, :, -1])
         found |= dict(zip(OF_MEMBERS, last, strict=True))
     return found
+
+
+def _flat(values: np.ndarray) -> np.ndarray:
+    """A row for each source, of which there may be none."""
+    return values.reshape(len(values), math.prod(values.shape[1:]))
 
 
 def stored_posterior(

@@ -109,6 +109,14 @@ def test_a_posterior_with_a_redshift_comes_back_whole():
     assert again.cov == pytest.approx(whole.cov, rel=1e-3, abs=1e-8)
 
 
+@pytest.mark.parametrize("given", [posterior, with_redshift])
+def test_no_source_has_columns_of_no_rows(given):
+    whole, nobody = given(), given().take(slice(0, 0))
+    columns = moments_to_store(nobody)
+    for name, values in moments_to_store(whole).items():
+        assert columns[name].shape == (0, *values.shape[1:])
+
+
 def test_the_latents_of_a_posterior_with_a_redshift_come_back_alone():
     whole = with_redshift()
     again = stored_posterior(table_of(whole), whole.source_id)
