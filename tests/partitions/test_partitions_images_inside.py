@@ -118,6 +118,21 @@ def test_one_file_gives_the_bytes_of_packing_it_first(here, ensemble_folder):
     assert few.equals(whole)
 
 
+def test_partitions_scored_into_one_file_have_the_rows_of_one_file(here, ensemble_folder):
+    whole = ts.score("sky.parquet", None, ensemble_folder, "one.parquet")
+    for rules in (None, Rules.parse(RULES)):
+        ts.score("sky", None, ensemble_folder, "parts.parquet", rules=rules)
+        found = ts.read("parts.parquet")
+        assert found["source_id"].tolist() == whole["source_id"].tolist()
+        scored = found["status"] != "not needed"
+        latents = found["latent_mean"][scored], whole["latent_mean"][scored]
+        np.testing.assert_array_equal(*latents)
+    ts.pack("sky", "sky", "packed", encoding="float32")
+    ts.score("sky", "packed", ensemble_folder, "far.parquet")
+    ts.score("sky", "sky", ensemble_folder, "near.parquet")
+    assert (here / "near.parquet").read_bytes() == (here / "far.parquet").read_bytes()
+
+
 def test_the_command_takes_images_inside_where_no_store_is_beside(
     here, targetsel, ensemble_folder, demonstration
 ):
