@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from measuring import Figure, command, demonstration
+from measuring import Figure, command, demonstration, print_figures
 
 from targetsel.rules.rules import Rules
 from targetsel.scored.columns import LATENTS, scored_columns
@@ -119,13 +119,14 @@ def score_files(demo: Path, folder: Path, ways: Iterable[str] = WAYS) -> dict[st
     return files
 
 
-def figures(folder: Path) -> dict[str, Figure]:
+def figures(folder: Path, files: Mapping[str, Path] | None = None) -> dict[str, Figure]:
     """Bytes of a row, full and slim, and the share of the targets that slim rows change."""
-    demo = demonstration(folder / "demo")
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        files = score_files(demo, Path(scratch), ("full", "slim"))
+        if files is None:
+            demo = demonstration(folder / "demo")
+            files = score_files(demo, Path(scratch), ("full", "slim"))
         found = [each for _, each in changes(files["full"], files["slim"], Path(scratch))]
-        full, slim = (of_columns(bytes_by_group(path)) for path in files.values())
+        full, slim = (of_columns(bytes_by_group(files[name])) for name in ("full", "slim"))
     changed = sum(each.lost + each.gained for each in found) / sum(each.n_targets for each in found)
     return {
         "a full row": Figure.of(full, "memory", "bytes"),
@@ -178,6 +179,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         files = score_files(demo, Path(scratch))
         print_bytes(files)
+        print_figures(figures(Path(scratch), files))
         found = {
             name: dict(changes(files["full"], files[name], Path(scratch)))
             for name in ("slim", "another seed")
