@@ -95,12 +95,14 @@ NOT_RUN: dict[str, str] = {
     "priors": _SKIES + ", and fits spectra",
     "real_images": "needs images of archives",
     "real_spectra": "needs spectra of an archive",
+    "rubin_on_paper": "multiplies unit costs, which others measure with more care",
     "run_all": "runs the others",
     "score_threads": "measures by the clock, on a machine that does little else",
     "selection_at_random": _FAULTS,
     "skies": _MODULE,
     "strange": _MODULE,
     "surprise": _SKIES,
+    "unit_costs": _MODULE,
 }
 
 
