@@ -1,4 +1,4 @@
-"""Counts, redshifts and colours of the mock sky's galaxies that are moved to higher redshifts.
+"""Counts, redshifts and colours of the mock sky's galaxies beyond the real sample.
 
     python benchmarks/farther.py [--n 24000] [--farther 0.4]
 

@@ -109,7 +109,11 @@ class Galaxies:
         moved = replace(self, source_id=source_id, ra=(self.ra + east) % 360.0)
         if not fainter:
             return moved
-        return moved.fainter(MOST_DIMMED * uniform(source_id, seed, "dimming")[:, 0])
+        return moved.dimmed(seed)
+
+    def dimmed(self, seed: int) -> Galaxies:
+        """The galaxies less luminous by up to `MOST_DIMMED` magnitudes, each by its own number."""
+        return self.fainter(MOST_DIMMED * uniform(self.source_id, seed, "dimming")[:, 0])
 
     def fainter(self, magnitudes: np.ndarray) -> Galaxies:
         """Galaxies of the same redshift that are less luminous, and accordingly bluer.

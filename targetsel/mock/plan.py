@@ -55,9 +55,8 @@ class Variation(DocumentModel):
     redshift : (float, float)
         Range of redshift; galaxies outside it are left out.
     farther : float
-        Share of the sources that lie at a higher redshift than the real galaxy, up to 0.6; see
-        `with_farther`. They keep its luminosity, less `dimming`, and the `redshift` above is the
-        real galaxy's.
+        Share of the sources that lie beyond the real sample, to r = 20.8 and redshift 0.6; see
+        `farther`. The range of redshift above is that of the real galaxies.
     """
 
     seeing: Annotated[float, Quantity("", 0.3, 5.0)] = 1.0

@@ -255,7 +255,7 @@ def catalog_columns(weighted: bool, farther: bool = False) -> list[Column]:
     redshift = "SDSS spectroscopic redshift"
     if farther:
         about += "; simulated where the redshift is"
-        redshift += ", or a simulated one that is higher than the real galaxy's"
+        redshift += ", or a simulated one beyond the real sample"
     columns = [
         Column("source_id", pa.int64(), "", "meta.id;meta.main", "mock source"),
         Column("group_id", pa.int64(), "", "meta.id",

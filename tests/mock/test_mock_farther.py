@@ -5,16 +5,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from targetsel.mock import farther
 from targetsel.mock.anchor import Anchor
 from targetsel.mock.camera import LSST_YEAR_1, PAN_STARRS
+from targetsel.mock.cosmology import comoving_distance, distance_modulus
 from targetsel.mock.farther import (
+    BRIGHTEST,
     FAINTEST,
     REDSHIFTS,
     at_redshift,
     drawn_farther,
     magnitudes_at,
     mean_magnitudes,
-    want,
     with_farther,
 )
 from targetsel.mock.galaxies import SDSS, Galaxies
@@ -43,15 +45,12 @@ def moved(galaxies):
 
 @pytest.fixture(scope="module")
 def sky():
-    """1,500 galaxies that were moved, of a sky of 4,300."""
-    plan, near = SkyPlan.of(4300, 3, variation=FARTHER), SkyPlan.of(4300, 3)
-    parts = []
-    for start in plan.blocks:
-        sources = plan.sources(start)
-        parts.append(sources.take(sources.redshift != near.sources(start).redshift))
-    assert 1400 < sum(len(part) for part in parts) < 1700
+    """2,000 galaxies that were moved."""
+    plan = SkyPlan.of(2000, 3, variation=Variation(farther=1.0))
+    parts = [plan.sources(start) for start in plan.blocks]
     return {
         "redshift": np.concatenate([part.redshift for part in parts]),
+        "absolute": np.concatenate([part.absolute_magnitude for part in parts]),
         "magnitude": ab_magnitude(np.concatenate([part.flux for part in parts])),
     }
 
@@ -89,23 +88,33 @@ def test_where_it_really_is_a_galaxy_keeps_its_r_flux(galaxies):
     assert np.abs(colours).max() < 0.5  # those of the mean spectrum, in griz
 
 
-def test_galaxies_keep_their_luminosity_and_features(galaxies, moved):
+def test_elsewhere_galaxies_keep_their_luminosity_and_features(galaxies, moved):
     assert moved.absolute_magnitude == pytest.approx(galaxies.absolute_magnitude)
     assert np.array_equal(moved.known, galaxies.known)
     assert np.array_equal(moved.source_id, galaxies.source_id)
 
 
-def test_galaxies_are_farther_away_and_not_too_faint(galaxies, moved):
-    assert (moved.redshift > galaxies.redshift).all()
-    assert moved.redshift.max() < 0.6
+def test_galaxies_are_beyond_the_real_sample_and_not_too_faint(galaxies, moved):
     r = ab_magnitude(moved.flux[:, 2])
+    assert r.min() > BRIGHTEST - 0.01
     assert r.max() < FAINTEST + 0.01
     assert np.median(r) > 19.5
+    assert (moved.redshift > galaxies.redshift).mean() > 0.95
+    assert moved.redshift.max() < 0.6
 
 
-def test_a_galaxy_that_is_too_faint_already_stays(galaxies):
-    faint = replace(galaxies, flux=galaxies.flux / 1000)
-    assert drawn_farther(faint, seed=3).redshift == pytest.approx(faint.redshift, abs=1e-6)
+def test_half_of_the_galaxies_lie_in_the_outer_half_of_the_volume(galaxies, monkeypatch):
+    n = len(galaxies)
+    flux = np.full((n, 5), 10 ** (0.4 * (31.4 - 17.0)))
+    alike = replace(galaxies, redshift=np.full(n, 0.1), flux=flux)
+    no_k_correction = np.zeros((n, len(REDSHIFTS), 5))
+    monkeypatch.setattr(farther, "mean_magnitudes", lambda known: no_k_correction)
+    distance = comoving_distance(drawn_farther(alike, seed=3).redshift)
+    # The moduli of r = 17.77 and 20.8 are 39.086 and 42.116, those of 576 and 1799 Mpc.
+    assert distance.min() > 576
+    assert distance.max() == pytest.approx(1799, rel=0.01)
+    outer = distance**3 > 0.5 * (576.0**3 + 1799.0**3)
+    assert outer.mean() == pytest.approx(0.5, abs=0.1)
 
 
 def test_a_galaxy_five_times_as_far_is_as_large_in_kpc(galaxies):
@@ -141,21 +150,32 @@ def test_another_seed_moves_other_galaxies(galaxies):
 
 
 def test_the_share_that_is_asked_for_is_moved(galaxies):
-    every = Galaxies.shipped()
-    assert want(every).mean() == pytest.approx(1.0)
-    assert np.minimum(0.4 * want(every), 1.0).mean() == pytest.approx(0.37, abs=0.01)
-    same = with_farther(galaxies, galaxies, 3, 0.1).redshift == galaxies.redshift
-    assert (~same).mean() == pytest.approx(0.1, abs=0.05)
+    same = with_farther(galaxies, galaxies, 3, 0.3).redshift == galaxies.redshift
+    assert (~same).mean() == pytest.approx(0.3, abs=0.07)
+    none = with_farther(galaxies, galaxies, 3, 0.0)
+    assert np.array_equal(none.redshift, galaxies.redshift)
 
 
-def test_moved_galaxies_have_the_real_ones_luminosity_where_others_are_dimmed():
-    plan = SkyPlan.of(9000, 3, variation=Variation(farther=1.0))
-    again = plan.sources(8960)  # beyond the 7,290 real galaxies, which are dimmed otherwise
-    far = again.redshift > 0.28
-    luminosity = plan.galaxies.known[:, 2].tolist()
-    real = dict(zip(plan.galaxies.group_id.tolist(), luminosity, strict=True))
-    assert far.sum() > 10
-    assert again.known[far, 2] == pytest.approx([real[int(k)] for k in again.group_id[far]])
+def test_moved_galaxies_are_less_luminous_than_real_ones_by_up_to_two_magnitudes(galaxies):
+    moved = with_farther(galaxies, galaxies, 3, 1.0)
+    less = moved.absolute_magnitude - galaxies.absolute_magnitude
+    assert (less >= -1e-9).all()
+    assert less.max() <= 2.0 + 1e-9
+    assert less.mean() == pytest.approx(1.0, abs=0.15)
+
+
+def test_luminosities_follow_the_luminosity_function(sky):
+    # Schechter function of Blanton et al. (2003, ApJ 592, 819), from memory, for H0 = 70, times
+    # the volume to r = 20.8, K-corrected by one magnitude per unit redshift.
+    absolute = np.array([-22.75, -21.75, -20.75, -19.75])
+    light = 10 ** (-0.4 * (absolute + 0.2 + 21.21))
+    redshift = np.linspace(0.01, 0.6, 600)
+    fading = distance_modulus(redshift) + redshift
+    volume = comoving_distance(np.interp(20.8 - absolute, fading, redshift)) ** 3
+    expected = light**-0.05 * np.exp(-light) * volume
+    counts = np.histogram(sky["absolute"], [-23, -22.5, -22, -21.5, -21, -20.5, -20, -19.5])[0][::2]
+    ratio = (counts / counts.sum()) / (expected / expected.sum())
+    assert np.abs(np.log(ratio)).max() < 0.5
 
 
 def test_the_median_redshift_to_r_19_8_is_that_of_gama(sky):
@@ -229,9 +249,6 @@ def test_the_catalog_holds_the_redshift_and_magnitude_of_where_the_galaxy_was_mo
     few = moved.take(np.arange(3))
     table = catalog_table(observe_block(few, 3, PAN_STARRS, FARTHER), weighted=False, farther=True)
     about = table.schema.field("redshift").metadata[b"description"].decode()
-    assert (
-        about
-        == "SDSS spectroscopic redshift, or a simulated one that is higher than the real galaxy's"
-    )
+    assert about == "SDSS spectroscopic redshift, or a simulated one beyond the real sample"
     assert table["redshift"].to_numpy() == pytest.approx(few.redshift)
     assert table["rmag"].to_numpy() == pytest.approx(ab_magnitude(few.flux[:, SDSS.index("r")]))
