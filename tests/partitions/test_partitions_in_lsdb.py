@@ -11,10 +11,13 @@ import pytest
 import targetsel as ts
 from targetsel.imaging.packing import pack_cutouts
 from targetsel.imaging.store import ASINH, CutoutStore
+from targetsel.partitions.catalog_job import HowToRun
+from targetsel.partitions.observing import HowToObserve, observe_partitions
 from targetsel.scored.file import ScoredFile
 from targetsel.sky.catalog import Catalog
 from targetsel.tables.hats import HatsCatalog
 from targetsel.tables.notes import SCHEMA
+from tests.partitions.conftest import in_this_process
 from tests.real_data import real
 
 lsdb = pytest.importorskip("lsdb")
@@ -129,6 +132,22 @@ def test_what_lsdb_chooses_of_a_scored_folder_and_writes_is_a_scored_catalog(run
     assert all(found.footer[name] == whole.footer[name] for name in kept)
     for field in whole.schema:
         assert found.schema.field(field.name).metadata == field.metadata, field.name
+
+
+def test_what_lsdb_wrote_is_observed_partition_by_partition_with_its_units(lazily, tmp_path):
+    validation = pytest.importorskip("hats.io.validation")
+    lazily.write_catalog(tmp_path / "out", **QUIET)
+    opened, run = HatsCatalog.open(tmp_path / "out"), HowToRun(in_this_process)
+    how = HowToObserve(size="2arcsec", lines=("halpha",))
+    found = observe_partitions(opened, how, tmp_path / "observed", run)
+    assert found.is_finished
+    assert validation.is_valid_catalog(found.output, strict=True)
+    with ScoredFile(tmp_path / "out") as before, ScoredFile(found.output) as after:
+        assert after.footer["ensemble"] == before.footer["ensemble"]
+        for field in before.schema:
+            assert after.schema.field(field.name).metadata == field.metadata, field.name
+    units = lsdb.open_catalog(found.output).original_schema
+    assert units.field("lineflux_halpha").metadata[b"unit"] == b"erg.s**-1.cm**-2"
 
 
 def test_a_damaged_property_costs_the_units_and_not_the_catalog(lazily, tmp_path):
