@@ -289,8 +289,11 @@ def observe(
         Column of Galactic E(B-V) [mag]; by default no dust.
     dereddened : bool
         Magnitudes are corrected for Galactic dust already.
-    workers, dask, scheduler, shard, time_limit, without_failed
-        Who observes the partitions of a HATS catalog, and which ones, as of `score`.
+    workers : int
+        Processes that observe the partitions of a HATS catalog.
+    dask, without_failed : bool
+    scheduler, shard, time_limit : str, optional
+        Who these are, and which partitions they do, as of `score`.
 
     Returns
     -------
@@ -379,8 +382,11 @@ def compare(
         The one that scored the catalog.
     seed : int
         Seed of the posterior draws.
-    workers, dask, scheduler, shard, time_limit, without_failed
-        Who compares the partitions of a HATS catalog, and which ones, as of `score`.
+    workers : int
+        Processes that compare the partitions of a HATS catalog.
+    dask, without_failed : bool
+    scheduler, shard, time_limit : str, optional
+        Who these are, and which partitions they do, as of `score`.
 
     Returns
     -------

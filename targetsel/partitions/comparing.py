@@ -28,7 +28,18 @@ from targetsel.version import __version__
 
 @dataclass(frozen=True)
 class PartitionedCompared(PartitionedRun):
-    """The result of a job of comparing."""
+    """The result of a job of comparing.
+
+    Attributes
+    ----------
+    output : Path
+    states : tuple of PartState
+        Of every part of the job, whoever did it.
+    is_finished : bool
+        Whether the folder is a whole HATS catalog now.
+    published : str
+        The address in an object store where it is then, too; empty for folders.
+    """
 
     @property
     def outcome(self) -> Compared:

@@ -47,7 +47,18 @@ from targetsel.tables.hats import HatsCatalog, Pixel
 
 @dataclass(frozen=True)
 class PartitionedScore(PartitionedRun):
-    """The result of a job of scoring."""
+    """The result of a job of scoring.
+
+    Attributes
+    ----------
+    output : Path
+    states : tuple of PartState
+        Of every part of the job, whoever did it.
+    is_finished : bool
+        Whether the folder is a whole HATS catalog now.
+    published : str
+        The address in an object store where it is then, too; empty for folders.
+    """
 
     @property
     def n_cutouts(self) -> int:
