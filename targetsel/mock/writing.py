@@ -26,6 +26,7 @@ from targetsel.mock.sky import MockSources, observe_block
 from targetsel.photometry.flux import ab_magnitude
 from targetsel.spectra.grid import wavelengths
 from targetsel.spectra.lines import DESCRIPTIONS, PROXIES, UNITS, measure
+from targetsel.spectra.photoz import TRUE as TRUE_REDSHIFT
 from targetsel.spectra.spectrum import Spectra
 from targetsel.tables.columns import NEVER, Column, arrow_column, list_column, matrix, schema_of
 from targetsel.tables.files import change_in_place, check_output, held, make_folder, sha256_of_file
@@ -219,8 +220,9 @@ def _make_here(start: int) -> _Made:
 def _make(plan: SkyPlan, start: int) -> _Made:
     made = observe_block(plan.sources(start), plan.seed, plan.survey, plan.variation)
     variation = plan.variation
-    catalog = catalog_table(made, bool(variation.over_sampling), bool(variation.farther))
-    return _Made(made.flux, catalog, truth_table(made), spectra_table(made))
+    farther = bool(variation.farther)
+    catalog = catalog_table(made, bool(variation.over_sampling), farther)
+    return _Made(made.flux, catalog, truth_table(made, farther), spectra_table(made))
 
 
 @contextlib.contextmanager
@@ -270,18 +272,25 @@ def catalog_columns(weighted: bool, farther: bool = False) -> list[Column]:
     return [*columns, WEIGHT] if weighted else columns
 
 
-def truth_table(sources: MockSources) -> pa.Table:
-    """One row per source: proxies of the noise-free fiber spectrum, and the mock's parameters."""
+def truth_table(sources: MockSources, farther: bool = False) -> pa.Table:
+    """One row per source: proxies of the noise-free fiber spectrum, and the mock's parameters.
+
+    Where galaxies may have been moved farther away, the redshift is such a parameter, too.
+    """
     galaxies = sources.galaxies
     proxies = measure(Spectra(galaxies.source_id, sources.spectra[:, None], wavelengths()))
     values = [galaxies.source_id, galaxies.group_id, sources.weight]
     values += [proxies[name][:, 0] for name in PROXIES]
     values += [*sources.widths.values(), *sources.fiber_colours.values(), sources.snr]
     values += [getattr(sources.structure, name) for name in COMPONENTS]
-    return _table(zip(truth_columns(sources.widths, sources.fiber_colours), values, strict=True))
+    values += [galaxies.redshift] if farther else []
+    columns = truth_columns(sources.widths, sources.fiber_colours, farther)
+    return _table(zip(columns, values, strict=True))
 
 
-def truth_columns(lines: Iterable[str], colours: Iterable[str]) -> list[Column]:
+def truth_columns(
+    lines: Iterable[str], colours: Iterable[str], farther: bool = False
+) -> list[Column]:
     """The columns of a mock sky's truth, for lines such as halpha and colours such as g_r."""
     columns = [*IDS, WEIGHT]
     for name in PROXIES:
@@ -298,7 +307,10 @@ def truth_columns(lines: Iterable[str], colours: Iterable[str]) -> list[Column]:
         about = f"{a} - {b} of what the fiber sees, without noise or extinction"
         columns.append(_number(f"fiber_{name}", "mag", about))
     columns.append(_number("snr", "", "median signal to noise of a pixel of the mock spectrum"))
-    return [*columns, *(_number(name, *about) for name, about in COMPONENTS.items())]
+    columns += (_number(name, *about) for name, about in COMPONENTS.items())
+    about = "redshift of the source; its column is there where galaxies were moved farther away"
+    redshift = Column(TRUE_REDSHIFT, pa.float32(), "", "src.redshift", about)
+    return [*columns, redshift] if farther else columns
 
 
 def spectra_table(sources: MockSources) -> pa.Table:

@@ -26,7 +26,7 @@ from targetsel.mock.sky import SEEN, observe_block
 from targetsel.mock.spectra import N_NORMALS as SPECTRUM_NORMALS
 from targetsel.mock.spectra import draw_spectra
 from targetsel.mock.ultraviolet import WHOLE, templates
-from targetsel.mock.writing import catalog_table
+from targetsel.mock.writing import catalog_table, truth_table
 from targetsel.photometry.flux import ab_magnitude
 from targetsel.spectra.grid import wavelengths
 
@@ -252,3 +252,12 @@ def test_the_catalog_holds_the_redshift_and_magnitude_of_where_the_galaxy_was_mo
     assert about == "SDSS spectroscopic redshift, or a simulated one beyond the real sample"
     assert table["redshift"].to_numpy() == pytest.approx(few.redshift)
     assert table["rmag"].to_numpy() == pytest.approx(ab_magnitude(few.flux[:, SDSS.index("r")]))
+
+
+def test_the_truth_tells_redshifts_where_galaxies_were_moved_and_only_there(moved):
+    few = moved.take(np.arange(3))
+    made = observe_block(few, 3, PAN_STARRS, FARTHER)
+    table = truth_table(made, farther=True)
+    assert table.column_names[-1] == "redshift"
+    assert table["redshift"].to_numpy() == pytest.approx(few.redshift)
+    assert "redshift" not in truth_table(made).column_names
