@@ -47,6 +47,7 @@ def train(
     bin: int | None = None,
     width: float | None = None,
     redshift: bool = True,
+    aperture: float | None = None,
     seed: int = 0,
     device: str = "cpu",
     report: Callable[[str], object] = print,
@@ -89,6 +90,9 @@ def train(
     redshift : bool
         Whether to learn the redshift too, where the catalog has it in a column such as "redshift"
         or "z_spec"; with `init`, where that ensemble predicts it.
+    aperture : float, optional
+        Diameter of the fiber that the spectra were taken with [arcsec], for the card and scored
+        files: line strengths are of the light in it. By default that of `init`.
     seed : int
         Seed of weights, batches and splits.
     device : str
@@ -162,6 +166,7 @@ def train(
         epochs=epochs,
         width=width,
         redshift=redshift,
+        aperture=aperture,
     )
     plan = replace(inputs.plan, workers=workers, device=device)
     train_into(Path(output), inputs.store, inputs.labels, plan, inputs.decoder, of_epochs(report))

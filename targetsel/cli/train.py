@@ -85,6 +85,13 @@ def train(
             "redshift or z_spec; with --init, where that ensemble predicts it."
         ),
     ] = True,
+    aperture: Annotated[
+        float | None,
+        typer.Option(
+            help="Diameter of the fiber that the spectra were taken with, in arcsec, for the card "
+            "and scored files: line strengths are of the light in it. Default: that of --init."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights, batches and splits.")] = 0,
     device: Annotated[Device, typer.Option(help="Device to train on.")] = Device.auto,
 ) -> None:
@@ -114,6 +121,7 @@ def train(
         bin=bin,
         width=width,
         redshift=redshift,
+        aperture=aperture,
         seed=seed,
         device=chosen_device(device),
         report=say_aside,

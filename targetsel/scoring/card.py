@@ -100,6 +100,9 @@ class EnsembleCard(DocumentModel):
         {}, description="plans of other members, by their files"
     )
     latents: dict[str, Any] = Field({})
+    aperture: Positive | None = Field(
+        None, description="diameter of the fiber that spectra were taken with [arcsec], if stated"
+    )
     training: TrainingCard | None = None
     half_precision: HalfPrecisionCard | None = None
     validation: dict[str, Any] = Field({})

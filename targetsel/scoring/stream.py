@@ -32,6 +32,7 @@ from targetsel.photometry.brightness import with_brightness
 from targetsel.photometry.columns import notes_in
 from targetsel.remote.copies import unfinished
 from targetsel.scored.columns import (
+    APERTURE,
     APPEARANCE,
     NOT_NEEDED,
     STATUS,
@@ -380,10 +381,12 @@ def _identity(catalog: CatalogFile) -> dict[str, Any]:
 def provenance_of(store: Described, ensemble: Ensemble, options: ScoreOptions) -> dict[str, Any]:
     """Entries of a footer: all that a score depends on beside its catalog and rules."""
     calibration, distilled = ensemble.calibration, ensemble.draws_decoder.distilled
+    aperture = ensemble.card.get(APERTURE)
     return {
         "targetsel": __version__,
         "ensemble": {"name": ensemble.name, "sha256": ensemble.sha256},
         DECODER_KEY: ensemble.card["files"].get("decoder.safetensors"),
+        **({} if aperture is None else {APERTURE: aperture}),
         "calibration": calibration.provenance if calibration else None,
         "indices": distilled.provenance if distilled else None,
         "cutouts": {"sha256": store.sha256},

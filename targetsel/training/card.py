@@ -83,6 +83,7 @@ def describe(
         "input": plan.input.model_dump(mode="json"),
         "network": network.model_dump(mode="json"),
         "latents": _latents(ensemble.decoder),
+        **({} if plan.aperture is None else {"aperture": plan.aperture}),
         "training": {
             "store_sha256": store.sha256,
             "labels_sha256": labels.sha256,

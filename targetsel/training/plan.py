@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -53,6 +54,9 @@ class TrainingPlan:
         Number of processes on a CPU, one for each member in training.
     device : "cpu" or "cuda"
         On a GPU the members are trained one after the other.
+    aperture : float or None
+        Diameter of the fiber that the spectra were taken with [arcsec], so that the line strengths
+        predicted are of the light in it; for the card.
     """
 
     input: InputPlan
@@ -62,8 +66,13 @@ class TrainingPlan:
     start: Ensemble | None = None
     workers: int = 1
     device: str = "cpu"
+    aperture: float | None = None
 
     def __post_init__(self) -> None:
+        if self.aperture is not None and not 0 < self.aperture < math.inf:
+            raise EnsembleError(
+                f"--aperture {self.aperture:g}: expected a number above 0, in arcsec"
+            )
         if self.members < 1:
             raise EnsembleError(f"training: {self.members} members, expected 1 or more")
         if self.network.photometry:
@@ -343,6 +352,7 @@ class TrainingInputs:
         binning: int | None = None,
         seed: int = 0,
         redshift: bool = True,
+        aperture: float | None = None,
         **options: Any,
     ) -> TrainingInputs:
         """The inputs read from some files, and the plan that the options set.
@@ -360,6 +370,9 @@ class TrainingInputs:
         redshift : bool
             Whether to learn the redshift beside the latents, where the catalog has it. A training
             that starts from an ensemble learns it if that one predicts it.
+        aperture : float, optional
+            Diameter of the fiber that the spectra were taken with [arcsec]. None: that of the
+            ensemble to start from, or not stated.
         **options
             `members`, `epochs` and `width` of `named_plan` or `fine_tuning`; None for
             their defaults.
@@ -395,7 +408,9 @@ class TrainingInputs:
         elif labels.redshift is not None:
             network = _changed(plan.network, "network", redshift=_scale(labels, files))
             plan = replace(plan, network=network)
-        return cls(store, labels, plan, decoder)
+        if aperture is None and start is not None:
+            aperture = start.card.get("aperture")
+        return cls(store, labels, replace(plan, aperture=aperture), decoder)
 
 
 def _scale(labels: Labels, files: TrainingFiles) -> RedshiftScale:

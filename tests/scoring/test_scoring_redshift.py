@@ -11,9 +11,10 @@ from targetsel.errors import CatalogError
 from targetsel.imaging.store import CutoutStore
 from targetsel.scored.columns import check_names, scored_columns
 from targetsel.scored.file import ScoredFile
+from targetsel.scored.rows import Scored
 from targetsel.scoring.ensemble import Ensemble
 from targetsel.scoring.rows import ScoreOptions, score_rows
-from targetsel.scoring.stream import score
+from targetsel.scoring.stream import provenance_of, score
 from targetsel.sky.catalog import Catalog, CatalogFile
 from targetsel.spectra.lines import PREDICTABLE
 from targetsel.spectra.proxies import correlated, proxy_names
@@ -90,6 +91,8 @@ def test_a_scored_file_keeps_all_of_it(scored, tmp_path):
     with ScoredFile(out) as file:
         assert proxy_names(file.schema) == PREDICTABLE
         table = next(iter(file.tables()))
+        assert file.footer["aperture"] == 3.0
+    assert "of the light in a fiber of 3 arcsec" in Scored(out).summary()
     order = np.argsort(table["source_id"].to_numpy())
     for name in ("photoz", "member_log1z_mean", "photoz_correlation"):
         assert table[name].take(pa.array(order)).equals(scored.rows[name]), name
@@ -99,6 +102,13 @@ def test_without_a_redshift_a_photoz_of_the_catalog_is_a_column_like_others():
     check_names(pa.schema([("photoz", pa.float64())]), "a.fits")
     with pytest.raises(CatalogError, match="'photoz'"):
         check_names(pa.schema([("photoz", pa.float64())]), "a.fits", redshift=True)
+
+
+def test_an_aperture_is_told_by_the_card_and_where_none_is_stated_by_no_footer(scored):
+    assert scored.ensemble.card["aperture"] == 3.0
+    options = ScoreOptions()
+    assert provenance_of(scored.store, scored.ensemble, options)["aperture"] == 3.0
+    assert "aperture" not in provenance_of(scored.store, Ensemble.read("mock-ps1"), options)
 
 
 def test_slim_rows_keep_photoz_rounded_within_its_width(scored):

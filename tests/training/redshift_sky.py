@@ -82,7 +82,7 @@ def redshift_sky(tmp_path_factory: pytest.TempPathFactory) -> RedshiftSky:
     store = toy_store(folder / "training", labels)
     plan = plan_with_redshift(toy_plan(store), labels)
     # As many features of photometry as usual: sums of few round differently beside other rows.
-    plan = replace(plan, network=changed(plan.network, photometry=64))
+    plan = replace(plan, network=changed(plan.network, photometry=64), aperture=3.0)
     train_into(folder / "redshifts", store, labels, plan, toy_decoder(), quiet)
     rng = np.random.default_rng(11)
     latents = rng.normal(size=(N_KNOWN, 2))

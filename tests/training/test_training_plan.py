@@ -121,3 +121,9 @@ def test_photometry_of_an_unusual_stretch_is_refused_but_fine_tuning_without_it_
     start = tiny_ensemble()
     start.card["input"] = unusual.model_dump(mode="json")
     assert fine_tuning("default", start, start.input).input == unusual
+
+
+@pytest.mark.parametrize("aperture", [0.0, -3.0, float("nan"), float("inf")])
+def test_an_aperture_is_a_diameter(aperture):
+    with pytest.raises(EnsembleError, match=r"--aperture .*: expected a number above 0, in arcsec"):
+        replace(named_plan("default", GRIZY, 6), aperture=aperture)
