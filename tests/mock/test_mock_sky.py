@@ -117,6 +117,22 @@ def test_hardly_any_realism_is_hardly_another_sky(galaxies, sources):
     assert hardly.flux == pytest.approx(sources.flux, rel=1e-4, abs=1e-4, nan_ok=True)
 
 
+def test_a_real_looking_source_is_the_same_alone_and_among_others(galaxies):
+    among = varied(galaxies, realism=1.0)
+    alone = varied(galaxies.take(np.array([7])), realism=1.0)
+    assert alone.flux[0] == pytest.approx(among.flux[7], rel=1e-5, abs=1e-5, nan_ok=True)
+
+
+@pytest.mark.parametrize("survey", CAMERAS.values(), ids=CAMERAS)
+def test_every_camera_sees_real_looking_sources(galaxies, survey):
+    few = galaxies.take(np.arange(12))
+    plain, real = (
+        light(observe_block(few, 3, survey, Variation(realism=realism, neighbours=0.0)))
+        for realism in (0.0, 1.0)
+    )
+    assert np.nanmedian(real / plain) == pytest.approx(0.95, abs=0.08)  # halos are wider
+
+
 def test_noise_keeps_its_depth_under_realism(galaxies):
     real = varied(galaxies, realism=1.0, neighbours=0.0)
     compact = real.structure.radius < 2.0
