@@ -22,7 +22,8 @@ def status(
     folder: Annotated[
         Path,
         typer.Argument(
-            help="Folder that 'targetsel score', observe or compare writes of a HATS catalog."
+            help="Folder that 'targetsel score', observe or compare writes of a HATS catalog; or "
+            "the address, in the directory where the job was begun."
         ),
     ],
     json: Annotated[bool, typer.Option("--json", help="Print one line of JSON.")] = False,

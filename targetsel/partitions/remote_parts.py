@@ -224,7 +224,7 @@ def job_of(output: Path | str | PathLike[str]) -> Job:
     name = place.key.rpartition("/")[2]
     if begun_here(place):
         job = Job.open(Path.cwd() / name)
-        if job.settings["published"] == str(place):
+        if job.settings.get("published") == str(place):
             return job
     raise OutputError(
         f"{place}: no job that writes there was begun in this directory. Go where it was begun, "
