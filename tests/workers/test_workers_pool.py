@@ -139,3 +139,21 @@ def test_processes_end_with_the_one_that_began_them(tmp_path):
     assert ended.returncode == -signal.SIGKILL
     with path.open("r+") as file:  # waits for ever where they go on
         fcntl.flock(file, fcntl.LOCK_EX)
+
+
+def test_the_first_process_that_begins_never_sees_an_interruption():
+    script = (
+        "import os, sys\n"
+        "from multiprocessing.util import spawnv_passfds\n"
+        "from multiprocessing import resource_tracker\n"
+        "from targetsel.workers.pool import uninterrupted_children\n"
+        "look = 'import signal; '\n"
+        "look += 'print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, []))'\n"
+        "with uninterrupted_children():\n"
+        "    resource_tracker.ensure_running()  # as a process that is spawned does\n"
+        "    exe = sys.executable\n"
+        "    child = spawnv_passfds(os.fsencode(exe), [exe, '-c', look], [1])\n"
+        "os.waitpid(child, 0)\n"
+    )
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert found.stdout.strip() == "True", found.stderr
