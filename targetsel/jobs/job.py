@@ -5,6 +5,7 @@ A job lives in the folder that it writes, below `_job`, which readers of catalog
 - `job.json` says what is done (`kind`, `settings`), what the result depends on (`identity`: hashes
   of input, networks and rules, options, version), and the names of its parts;
 - `parts/NAME.jsonl` is the log of one part, a line for each event;
+- `unfinished` holds what is made of parts in work;
 - `progress.jsonl` gets a line for each part that is done or has failed, for those who watch.
 
 Any number of processes on any number of machines that see the folder may work on the parts. A log
@@ -15,6 +16,7 @@ begun, and what is finished is never done again. A job is resumed with the same 
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import platform
@@ -115,7 +117,7 @@ class Job:
                 "another output, or move it."
             )
         make_folder(folder / "parts")
-        check_settings(folder / "identity.json", {"kind": kind, **identity})
+        check_settings(folder / "identity.json", {"kind": kind, **identity}, output)
         whole = {"kind": kind, "settings": settings, "identity": identity, "parts": list(parts)}
         with written_beside(folder / "job.json") as beside:
             beside.write_text(json.dumps(whole, indent=1, sort_keys=True))
@@ -148,6 +150,10 @@ class Job:
 
     def log(self, part: str) -> PartLog:
         return PartLog(part, self.folder / "parts" / f"{part.replace('/', '.')}.jsonl")
+
+    def unfinished(self, part: str) -> Path:
+        """Where the table of a part is made, which is moved to its place once it is whole."""
+        return self.folder / "unfinished" / f"{part.replace('/', '.')}.parquet"
 
     def report(self, state: PartState) -> None:
         """Write a line on a part that is done or has failed to `progress.jsonl`."""
@@ -312,7 +318,9 @@ def _append(path: Path, event: Mapping[str, Any]) -> None:
     with disk_errors(path):
         place = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
         try:
-            os.write(place, b"\n" * _was_cut(path) + line.encode())
+            whole = b"\n" * _was_cut(path) + line.encode()
+            if os.write(place, whole) < len(whole):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             os.fsync(place)
         finally:
             os.close(place)

@@ -228,7 +228,8 @@ def written_beside(path: Path) -> Iterator[Path]:
             yield beside
             os.replace(beside, path)
     finally:
-        beside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # that of a read-only disk would hide the one above
+            beside.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

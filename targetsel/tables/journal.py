@@ -103,25 +103,34 @@ class Journal:
         self._pieces.truncate(end)
 
 
-def check_settings(path: Path, settings: Mapping[str, Any]) -> None:
+def check_settings(path: Path, settings: Mapping[str, Any], of: Path | None = None) -> None:
     """Write settings, or check that they equal those written before.
+
+    Parameters
+    ----------
+    path : Path
+        Their file.
+    settings : mapping
+        Plain values for JSON.
+    of : Path, optional
+        The folder that they are of, which errors name. Default: that of the file.
 
     Raises
     ------
     OutputError
         If one differs.
     """
-    settings = json.loads(json.dumps(settings))
+    settings, folder = json.loads(json.dumps(settings)), of or path.parent
     if not path.exists():
         with written_beside(path) as beside:
             beside.write_text(json.dumps(settings, indent=1, sort_keys=True))
         return
-    with reading(path, OutputError, "settings of a run", f"Remove {path.parent} and run again."):
+    with reading(path, OutputError, "settings of a run", f"Remove {folder} and run again."):
         before = dict(json.loads(path.read_text()))
     for name in sorted({*before, *settings}):
         if before.get(name) != settings.get(name):
             raise OutputError(
-                f"{path.parent}: was begun with {name} {shown(before.get(name))}; now it is "
+                f"{folder}: was begun with {name} {shown(before.get(name))}; now it is "
                 f"{shown(settings.get(name))}. Use the same options, choose another output, or "
                 "remove the folder."
             )

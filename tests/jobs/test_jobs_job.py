@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
@@ -145,3 +146,17 @@ def test_a_part_that_ended_too_many_processes_is_failed_for_whoever_takes_it(beg
         job.log("a").begun()
     assert perform(str(job.output), "a", work).status == FAILED
     assert job.log("a").state().attempts == MOST_DEATHS
+
+
+def test_a_line_that_finds_no_room_on_the_disk_is_an_error(begun, monkeypatch):
+    log = begun("a").log("a")
+    monkeypatch.setattr(os, "write", lambda place, line: len(line) - 1)
+    with pytest.raises(OutputError, match="No space left"):
+        log.begun()
+
+
+def test_damaged_settings_name_the_folder_of_the_job(begun, tmp_path):
+    job = begun("a")
+    (job.folder / "identity.json").write_text("{")
+    with pytest.raises(OutputError, match=f"Remove {job.output} and run again"):
+        begun("a")
