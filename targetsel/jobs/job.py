@@ -153,7 +153,7 @@ class Job:
 
     def unfinished(self, part: str) -> Path:
         """Where the table of a part is made, which is moved to its place once it is whole."""
-        return self.folder / "unfinished" / f"{part.replace('/', '.')}.parquet"
+        return self.folder / "unfinished" / f"{part}.parquet"
 
     def report(self, state: PartState) -> None:
         """Write a line on a part that is done or has failed to `progress.jsonl`."""

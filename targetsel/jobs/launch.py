@@ -2,7 +2,7 @@
 
 Both hand out names of parts, a bounded number at a time, and get states back. A process that ends
 costs the part that it had in work one attempt; it is replaced, and the part is tried again after
-the others.
+the others. Where processes fail before they begin a part, again and again, the job ends.
 """
 
 from __future__ import annotations
@@ -20,18 +20,20 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from targetsel.errors import OutputError
+from targetsel.errors import OutputError, TargetselError
 from targetsel.extras import require
-from targetsel.jobs.job import MOST_DEATHS, WAITING, Job, PartState
-from targetsel.jobs.perform import Maker, perform
+from targetsel.jobs.job import WAITING, Job, PartLog, PartState
+from targetsel.jobs.perform import Maker, perform, said_of
 from targetsel.workers.pool import end_with_parent, uninterrupted_children
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, Future
 
-# Does the parts and gives the state of each, once it is done, has failed or is left to others.
+# Does the parts and gives the state of each after every attempt. One that waits is tried again; it
+# ends once it is done, has failed or is left to others.
 Launcher: TypeAlias = Callable[[Job, Iterable[str], Maker, "float | None"], Iterator[PartState]]
 AHEAD = 4  # parts that a cluster is given for each of its threads
+MOST_FAULTS = 5  # of processes one after the other, before any did a part, that end a job
 
 
 def on_this_machine(workers: int) -> Launcher:
@@ -41,20 +43,17 @@ def on_this_machine(workers: int) -> Launcher:
         job: Job, parts: Iterable[str], maker: Maker, seconds: float | None
     ) -> Iterator[PartState]:
         waiting = deque(parts)
-        n = len(waiting)
-        processes = [_Process(job, maker, seconds) for _ in range(min(workers, n))]
+        left = len(waiting)
+        processes = [_Process(job, maker, seconds) for _ in range(min(workers, left))]
         done: queue.SimpleQueue[PartState | Exception] = queue.SimpleQueue()
 
         def work_off(process: _Process) -> None:
             try:
-                while waiting and not process.is_stopped:
-                    state = process.perform(part := waiting.popleft())
+                while (part := _first(waiting)) is not None and not process.is_stopped:
+                    state = process.perform(part)
                     if state.status == WAITING:
                         waiting.append(part)
-                    else:
-                        done.put(state)
-            except IndexError:  # another thread took the last one
-                pass
+                    done.put(state)
             except Exception as error:
                 done.put(error)
 
@@ -64,10 +63,11 @@ def on_this_machine(workers: int) -> Launcher:
         try:
             for thread in threads:
                 thread.start()
-            for _ in range(n):
+            while left:
                 state = done.get()
                 if isinstance(state, Exception):
                     raise state
+                left -= state.status != WAITING
                 yield state
         finally:
             for process in processes:
@@ -76,13 +76,21 @@ def on_this_machine(workers: int) -> Launcher:
     return launch
 
 
+def _first(waiting: deque[str]) -> str | None:
+    """Remove the first part; None where another thread took the last one."""
+    try:
+        return waiting.popleft()
+    except IndexError:
+        return None
+
+
 class _Process:
     """A process that does parts of a job, and is replaced when it ends."""
 
     def __init__(self, job: Job, maker: Maker, seconds: float | None) -> None:
         self.job, self.maker, self.seconds = job, maker, seconds
         self.is_stopped = False
-        self.false_starts = 0
+        self._faults = _Faults(job)
         self._process: BaseProcess | None = None
         self._changing = threading.Lock()
 
@@ -92,28 +100,25 @@ class _Process:
         Raises
         ------
         OutputError
-            If processes end again and again before they have begun a part.
+            If processes fail again and again before they have begun a part.
         """
         log = self.job.log(part)
         attempts = log.state().attempts
+        said: PartState | TargetselError | None = None
         try:
             self._begin()
-            self._pipe.send((str(self.job.output), part, self.maker, self.seconds))
-            state: PartState = self._pipe.recv()
-            return state
+            self._pipe.send((_place_of(self.job), part, self.maker, self.seconds))
+            said = self._pipe.recv()
         except (EOFError, OSError):
             if self._process is not None:
                 self._process.join()
             self._process = None
+        if isinstance(said, PartState):
+            self._faults.clear()
+            return said
         state = log.state()
-        self.false_starts += state.attempts == attempts and not self.is_stopped
-        if self.false_starts >= MOST_DEATHS:
-            raise OutputError(
-                f"{self.job.output}: {self.false_starts} processes ended before they had begun a "
-                "partition, for lack of memory or because they could not import targetsel. Give "
-                "them more memory, or fewer --workers; a script must begin its work below "
-                "if __name__ == '__main__'."
-            )
+        if not self.is_stopped and (said or state.attempts == attempts):
+            self._faults.add(said)
         return state
 
     def stop(self) -> None:
@@ -146,7 +151,10 @@ def _perform_all(pipe: Connection) -> None:
             asked = pipe.recv()
         except EOFError:
             return
-        pipe.send(perform(*asked))
+        try:
+            pipe.send(perform(*asked))
+        except TargetselError as error:  # of the job's own files
+            pipe.send(error)
 
 
 def one_thread() -> None:
@@ -156,6 +164,44 @@ def one_thread() -> None:
         import torch
 
         torch.set_num_threads(1)
+
+
+class _Faults:
+    """Attempts that failed before a part was begun, or could not be noted, one after the other."""
+
+    def __init__(self, job: Job) -> None:
+        self._job, self._n = job, 0
+
+    def clear(self) -> None:
+        self._n = 0
+
+    def add(self, error: TargetselError | None, where: str = "") -> None:
+        """Count one more, and end the job if that was one too many.
+
+        Raises
+        ------
+        OutputError
+        """
+        self._n += 1
+        if self._n < MOST_FAULTS:
+            return
+        if error is not None:
+            raise OutputError(
+                f"{self._job.output}: {self._n} attempts in a row ended before a partition was "
+                f"begun or noted, the last{where} with: {error} Mend the cause, and run the same "
+                "command again to go on."
+            )
+        raise OutputError(
+            f"{self._job.output}: {self._n} processes ended before they had begun a partition, "
+            "for lack of memory or because they could not import targetsel. Give them more "
+            "memory, or fewer --workers; a script must begin its work below "
+            "if __name__ == '__main__'."
+        )
+
+
+def _place_of(job: Job) -> str:
+    """The folder of a job, for processes that work in another one."""
+    return os.path.abspath(job.output)
 
 
 def on_dask(client: Client) -> Launcher:
@@ -169,11 +215,12 @@ def on_dask(client: Client) -> Launcher:
         waiting = deque(parts)
         part_of: dict[Any, str] = {}
         running = as_completed()
+        faults = _Faults(job)
 
         def submit() -> None:
             part = waiting.popleft()
             future = client.submit(
-                _perform_alone, str(job.output), part, maker, seconds, pure=False, retries=0
+                _perform_alone, _place_of(job), part, maker, seconds, pure=False, retries=0
             )
             part_of[future] = part
             running.add(future)
@@ -186,16 +233,42 @@ def on_dask(client: Client) -> Launcher:
         more()
         for future in running:
             part = part_of.pop(future)
-            # A cluster gives a task up whose worker has died some times.
-            state = job.log(part).state() if future.status == "error" else future.result()
+            state = _state_of(future, job.log(part), faults)
             future.release()
             if state.status == WAITING:
                 waiting.append(part)
-            else:
-                yield state
+            yield state
             more()
 
     return launch
+
+
+def _state_of(future: Future[PartState], log: PartLog, faults: _Faults) -> PartState:
+    """The state of a part after an attempt of a Dask cluster.
+
+    Raises
+    ------
+    OutputError
+        If the scheduler is gone, or attempts fail again and again before they have begun a part.
+    """
+    from distributed import CancelledError
+    from distributed.scheduler import KilledWorker
+
+    try:
+        state: PartState = future.result()
+    except CancelledError:
+        raise OutputError(
+            "the Dask scheduler is gone, or has given up a partition. What is done is kept: begin "
+            "a scheduler and workers, and run the same command again to go on."
+        ) from None
+    except KilledWorker:  # the part has ended several
+        return log.state()
+    except Exception as error:
+        told = error if isinstance(error, TargetselError) else OutputError(said_of(error))
+        faults.add(told, " of a Dask worker")
+        return log.state()
+    faults.clear()
+    return state
 
 
 def _perform_alone(output: str, part: str, maker: Maker, seconds: float | None) -> PartState:
@@ -227,18 +300,23 @@ def dask_client(scheduler: str | None, workers: int) -> Client:
     from distributed import Client
 
     if scheduler is None:
+        # A worker that happens to begin again just after that time would be given up for good.
+        dask.config.set({"distributed.deploy.lost-worker-timeout": 1e9})
         dask.config.set({"distributed.dashboard.link": ""})
-        return Client(  # of a cluster of its own, which ends with it
-            n_workers=workers, threads_per_worker=1, memory_limit=0, dashboard_address=None
-        )
+        with uninterrupted_children():
+            return Client(  # of a cluster of its own, which ends with it
+                n_workers=workers, threads_per_worker=1, memory_limit=0, dashboard_address=None
+            )
+    address = scheduler
     try:
         if Path(scheduler).is_file():
-            json.loads(Path(scheduler).read_text())
-            return Client(scheduler_file=scheduler, timeout="10s")
-        return Client(scheduler, timeout="10s")
-    except (OSError, ValueError, TimeoutError) as error:
+            address = json.loads(Path(scheduler).read_text())["address"]
+        return Client(address, timeout="10s")
+    except (OSError, ValueError, LookupError, TypeError, TimeoutError) as error:
+        is_file = ":" not in scheduler
+        absent = "no such file, and " if is_file and not Path(scheduler).exists() else ""
         raise OutputError(
-            f"--scheduler {scheduler}: no Dask scheduler answers there "
+            f"--scheduler {scheduler}: {absent}no Dask scheduler answers there "
             f"({type(error).__name__}). Expected an address such as tcp://10.0.0.1:8786, or the "
             "file that 'dask scheduler --scheduler-file FILE' writes."
         ) from error

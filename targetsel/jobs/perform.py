@@ -58,7 +58,7 @@ def perform(output: str, part: str, maker: Maker, seconds: float | None = None) 
             with _time_limit(log, seconds):
                 facts = dict(_work(str(output), job.sha256, maker)(part))
         except Exception as error:  # whatever it is, it costs this part only
-            log.failed(_said(error), traceback.format_exc())
+            log.failed(said_of(error), traceback.format_exc())
             return log.state()
         facts["seconds"] = round(time.monotonic() - start, 3)
         facts["cpu_seconds"] = round(time.process_time() - cpu, 3)
@@ -72,7 +72,8 @@ def _work(output: str, sha256: str, maker: Maker) -> Work:
     return maker(Job.open(Path(output)))
 
 
-def _said(error: Exception) -> str:
+def said_of(error: BaseException) -> str:
+    """What a log says of an error."""
     text = str(error) or type(error).__name__
     return text if isinstance(error, TargetselError) else f"{type(error).__name__}: {text}"
 

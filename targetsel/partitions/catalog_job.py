@@ -7,24 +7,29 @@ where the result goes, which partitions are left to do, and the end of the whole
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from targetsel.errors import OutputError
-from targetsel.jobs.job import DONE, FAILED, Job, PartState, shard_of
+from targetsel.errors import CatalogError, OutputError
+from targetsel.jobs.job import DONE, FAILED, RUNNING, WAITING, Job, PartState, shard_of
 from targetsel.jobs.launch import Launcher
 from targetsel.jobs.perform import Maker, facts_of_file
+from targetsel.jobs.start import Start
 from targetsel.partitions.remote_parts import (
     folder_for,
     named,
+    opened,
     publish_part,
     publish_rest,
     rows_of,
 )
 from targetsel.scored.folders import schema_to_keep
+from targetsel.tables.files import disk_errors, make_folder
+from targetsel.tables.formats import open_table
 from targetsel.tables.hats import HatsCatalog, Pixel, finish_hats
 from targetsel.tables.hats_properties import properties_of
 from targetsel.tables.notes import SCHEMA, packed_schema
@@ -182,16 +187,21 @@ class Kind(Generic[R]):
         Raises
         ------
         OutputError
-            If the shard is none, or processes cannot begin.
+            If the shard is none, processes cannot begin, none of the first parts can be done, or
+            the catalog has changed since the job began.
         TargetselError
             If the whole is refused.
         """
         parts = job.parts if how.shard is None else shard_of(job.parts, how.shard)
         waiting = _to_do(job, parts)
+        start = Start(job)
         with task(self.doing, len(waiting), "partitions") as advance:
             for state in how.launcher(job, waiting, self.work_of, how.seconds):
-                job.report(state)
-                advance(1)
+                start.check(state)
+                if state.status in (DONE, FAILED):
+                    job.report(state)
+                if state.status != WAITING:
+                    advance(1)
         return self._finished(job, how.without_failed)
 
     def _finished(self, job: Job, without_failed: bool) -> R:
@@ -200,7 +210,7 @@ class Kind(Generic[R]):
         Of several processes that come here at the same time one does it. A catalog that is
         finished stays as it is. Parts that failed may be left out; the properties then name them.
         """
-        states = tuple(job.states())
+        states = tuple(_checked(job, each) for each in job.states())
         run = self.run(job.output, states, False)
         failed = [each.name for each in run.failed] if without_failed else []
         if run.n_done + len(failed) < len(states) or not run.n_done:
@@ -214,6 +224,7 @@ class Kind(Generic[R]):
                 said.get("hats_nrows") == str(run.n_rows)
                 and said.get(LEFT_OUT, "") == " ".join(failed)
             ):
+                _check_catalog(job)
                 _make_catalog(job, states, failed)
             if job.settings["published"]:
                 publish_rest(job.output, job.settings["published"])
@@ -225,26 +236,52 @@ def _to_do(job: Job, parts: Iterable[str]) -> list[str]:
     waiting = []
     for part in parts:
         log = job.log(part)
-        state = log.state()
+        state = _checked(job, log.state())
         if state.status != DONE:
-            if state.attempts:
+            if state.attempts and state.status != RUNNING:
                 log.again()
             waiting.append(part)
     return waiting
 
 
+def _checked(job: Job, state: PartState) -> PartState:
+    """The state of a part; one that was done and whose file is lost or cut short waits again."""
+    if state.status != DONE or not state.facts["rows"]:
+        return state
+    file = Pixel.of_path(state.name).file(job.output)
+    if file.is_file() and file.stat().st_size == state.facts["bytes"]:
+        return state
+    job.log(state.name).again()
+    return replace(state, status=WAITING, attempts=0, facts={})
+
+
+def _check_catalog(job: Job) -> None:
+    """Refuse to make a catalog of partitions that may be of two versions of the input."""
+    catalog = job.settings["catalog"]
+    if opened(catalog).fingerprint != job.identity["catalog"]:
+        raise OutputError(
+            f"{catalog}: its partitions are not those, or not of the sizes, that it had when "
+            f"{job.output} was begun. Begin another job, in another folder."
+        )
+
+
 def _make_catalog(job: Job, states: Iterable[PartState], failed: list[str]) -> None:
     columns = job.identity["columns"]
-    pixels = [Pixel.of_path(each.name) for each in states if each.status == DONE]
-    kept = {SCHEMA: packed_schema(schema_to_keep(pixels[0].file(job.output)))}
-    finish_hats(
-        job.output,
-        job.output.name,
-        pixels,
-        ra_column=columns["ra"],
-        dec_column=columns["dec"],
-        properties=kept | ({LEFT_OUT: " ".join(failed)} if failed else {}),
-    )
+    pixels = [Pixel.of_path(each.name) for each in states if each.facts.get("rows")]
+    try:
+        kept = {SCHEMA: packed_schema(schema_to_keep(pixels[0].file(job.output)))}
+        finish_hats(
+            job.output,
+            job.output.name,
+            pixels,
+            ra_column=columns["ra"],
+            dec_column=columns["dec"],
+            properties=kept | ({LEFT_OUT: " ".join(failed)} if failed else {}),
+        )
+    except CatalogError as error:
+        raise CatalogError(
+            f"{error} A partition whose file you remove is done again by the same command."
+        ) from error
 
 
 def write_part(
@@ -261,12 +298,19 @@ def write_part(
     part : str
     write : function of two Paths
         Reads the rows of the partition and writes the result; gives its facts, `rows` among them.
+        A partition without rows is not read, and nothing is kept of one that has none afterwards.
     """
     pixel = Pixel.of_path(part)
-    output = pixel.file(job.output)
-    output.parent.mkdir(parents=True, exist_ok=True)
+    output, unfinished = pixel.file(job.output), job.unfinished(part)
+    for each in (output, unfinished):
+        make_folder(each.parent)
     with rows_of(catalog, pixel) as path:
-        facts = write(path, output)
-    if job.settings["published"] and facts["rows"]:
+        facts = write(path, unfinished) if open_table(path).num_rows else {"rows": 0}
+    if not facts["rows"]:
+        unfinished.unlink(missing_ok=True)
+        return dict(facts)
+    with disk_errors(output):
+        os.replace(unfinished, output)
+    if job.settings["published"]:
         publish_part(output, job.settings["published"], pixel)
     return {**facts_of_file(output, facts["rows"]), **facts}

@@ -9,6 +9,7 @@ before the first one is scored.
 from __future__ import annotations
 
 import contextlib
+import platform
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -17,7 +18,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from targetsel.errors import CutoutError, OutputError
+from targetsel.errors import CutoutError, OutputError, shown
 from targetsel.imaging.nested_images import without_images
 from targetsel.imaging.partitioned_store import PartitionedStore
 from targetsel.imaging.store import CutoutsById, check_suits
@@ -206,8 +207,9 @@ def work_of(job: Job) -> Work:
     for name, value in provenance_of(store, network, options).items():
         if job.identity[name] != value:
             raise OutputError(
-                f"{job.output}: its {name} has changed since the job began. Begin another job, in "
-                "another folder."
+                f"{job.output}: was begun with {name} {shown(job.identity[name])}; for this "
+                f"process, on {platform.node()}, it is {shown(value)}. Let all processes use the "
+                "same, or begin another job, in another folder."
             )
     rules = [Rules.parse(text, name) for name, text in told["rules"]]
 

@@ -4,12 +4,13 @@ import os
 import signal
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from targetsel.errors import OutputError
-from targetsel.jobs.job import KILLED, MOST_DEATHS, MOST_ERRORS
-from targetsel.jobs.launch import dask_client, on_dask, on_this_machine
+from targetsel.jobs.job import KILLED, MOST_DEATHS, MOST_ERRORS, Job
+from targetsel.jobs.launch import _Faults, _state_of, dask_client, on_dask, on_this_machine
 from tests.jobs.parts_at_work import work
 
 
@@ -125,3 +126,54 @@ def test_a_dask_cluster_whose_workers_are_killed_finishes(begun, calls, tmp_path
         found.extend(running)
     assert {each.status for each in found} == {"done"}
     assert len({each.name for each in found}) == 8
+
+
+def without_a_place_for(job, part):
+    """Let a process fail before it begins a part."""
+    (job.folder / "parts" / f"{part}.lock").mkdir()
+
+
+def test_processes_that_cannot_note_what_they_begin_end_the_job_with_the_reason(begun):
+    job = begun("a")
+    without_a_place_for(job, "a")
+    with pytest.raises(OutputError, match=r"5 attempts in a row ended .*a.jsonl: could not be"):
+        launched(job, on_this_machine(1))
+
+
+def test_dask_workers_in_another_folder_find_a_job_and_its_faults_end_it(
+    begun, monkeypatch, tmp_path
+):
+    pytest.importorskip("distributed")
+    begun("a", output="out")
+    bad = begun("a", output="bad")
+    without_a_place_for(bad, "a")
+    with dask_client(None, 1) as client:
+        monkeypatch.chdir(tmp_path)
+        assert launched(Job.open(Path("out")), on_dask(client))["a"].status == "done"
+        with pytest.raises(OutputError, match=r"the last of a Dask worker with: .*a.jsonl"):
+            launched(bad, on_dask(client))
+
+
+def test_a_scheduler_that_is_gone_is_told_with_the_way_to_go_on(begun):
+    distributed = pytest.importorskip("distributed")
+
+    class Lost:
+        def result(self):
+            raise distributed.CancelledError
+
+    job = begun("a")
+    with pytest.raises(OutputError, match=r"scheduler is gone.* run the same command again"):
+        _state_of(Lost(), job.log("a"), _Faults(job))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(None, "no such file, and no Dask scheduler"), ("{}", "KeyError"), ("{", "JSONDecodeError")],
+)
+def test_a_scheduler_file_that_is_none_is_told(tmp_path, content, said):
+    pytest.importorskip("distributed")
+    path = tmp_path / "scheduler.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(OutputError, match=said):
+        dask_client(str(path), 1)

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+import targetsel.scoring.stream
 from targetsel.errors import CatalogError, CutoutError, OutputError
 from targetsel.imaging.packing import pack_cutouts, write_store_file
 from targetsel.imaging.store import ASINH, CutoutStore, read_part
 from targetsel.imaging.store_listing import ListedFile, StoreListing
 from targetsel.jobs.job import MOST_ERRORS, Job
 from targetsel.jobs.launch import on_this_machine
-from targetsel.partitions.catalog_job import LEFT_OUT
+from targetsel.partitions.catalog_job import LEFT_OUT, HowToRun, Kind, PartitionedRun
+from targetsel.partitions.scoring import work_of
 from targetsel.rules.rules import Rules
 from targetsel.scoring.ensemble import Ensemble
 from targetsel.scoring.rows import ScoreOptions
@@ -238,3 +242,98 @@ def test_progress_has_a_line_of_json_for_each_partition(run):
     assert sum(each["rows"] for each in found) == sum(
         each.facts.get("rows", 0) for each in job.states()
     )
+
+
+@pytest.mark.parametrize("damage", ["lost", "cut"])
+def test_a_partition_whose_file_is_lost_or_cut_short_is_scored_again(run, hats, damage):
+    output = run().output
+    expected = files_of(output)
+    file = HatsCatalog.open(hats).pixels[1].file(output)
+    if damage == "lost":
+        file.unlink()
+    else:
+        os.truncate(file, 1000)
+    assert run().is_finished
+    assert files_of(output) == expected
+
+
+def test_a_damaged_file_of_the_right_size_is_named_with_the_way_to_go_on(run, hats):
+    output = run().output
+    file = HatsCatalog.open(hats).pixels[1].file(output)
+    file.write_bytes(bytes(file.stat().st_size))
+    for name in ("properties", "hats.properties"):
+        (output / name).unlink()
+    with pytest.raises(CatalogError, match=rf"{file.name}.* whose file you remove is done again"):
+        run()
+    file.unlink()
+    assert run().is_finished
+
+
+def test_a_partition_without_rows_is_done_and_left_out(run, hats, tmp_path):
+    shutil.copytree(hats, tmp_path / "hats")
+    catalog = HatsCatalog.open(tmp_path / "hats")
+    path = catalog.path_of(catalog.pixels[1])
+    table = pq.read_table(path)
+    pq.write_table(table.slice(0, 0), path)
+    for name in ("properties", "hats.properties"):
+        text = (catalog.root / name).read_text()
+        rows = f"hats_nrows={catalog.num_rows}"
+        left = f"hats_nrows={catalog.num_rows - len(table)}"
+        (catalog.root / name).write_text(text.replace(rows, left))
+    for _ in range(2):
+        found = run(catalog=catalog.root)
+        assert found.is_finished
+        assert found.n_done == len(catalog.pixels)
+        assert len(HatsCatalog.open(found.output).pixels) == len(catalog.pixels) - 1
+
+
+def test_unfinished_work_does_not_lie_among_the_partitions(run, monkeypatch):
+    def no_room(*_):
+        raise OutputError("no room.")
+
+    monkeypatch.setattr(targetsel.scoring.stream, "_join", no_room)
+    output = run().output
+    assert [*(output / "_job" / "unfinished").iterdir()]
+    assert not [each for each in (output / "dataset").rglob("*") if "Npix" in each.name]
+
+
+def test_a_second_run_leaves_what_the_first_has_in_work(run):
+    job = Job.open(run(shard="2/2").output)
+    log = job.log(job.parts[0])
+    with log.held():
+        log.begun()
+        found = run()
+    assert [each.status for each in found.states].count("running") == 1
+    assert "again" not in log.path.read_text()
+    assert job.parts[0] not in (job.folder / "progress.jsonl").read_text()
+
+
+def test_a_catalog_that_changes_while_it_is_scored_makes_no_catalog(run, hats, tmp_path):
+    shutil.copytree(hats, tmp_path / "hats")
+    catalog = HatsCatalog.open(tmp_path / "hats")
+
+    def changing(job, parts, maker, seconds):
+        yield from in_this_process(job, parts, maker, seconds)
+        path = catalog.path_of(catalog.pixels[0])
+        pq.write_table(pq.read_table(path), path, compression="none")
+
+    with pytest.raises(OutputError, match=r"not of the sizes.* Begin another job"):
+        run(catalog=catalog.root, launcher=changing)
+    assert not is_hats(tmp_path / "scored")
+
+
+def test_processes_with_another_ensemble_say_what_differs(run):
+    job = Job.open(run(shard="1/9").output)
+    other = replace(job, identity={**job.identity, "targetsel": "0.0.1"})
+    with pytest.raises(OutputError, match=r"was begun with targetsel '0.0.1'; for this process"):
+        work_of(other)
+
+
+def test_a_job_of_which_no_partition_can_be_scored_ends_with_the_reason(tmp_path):
+    def broken(job):
+        raise ValueError("no networks")
+
+    kind = Kind("test", "testing", broken, PartitionedRun)
+    job = Job.begin(tmp_path / "out", "test", {}, {}, [f"part{k}" for k in range(20)])
+    with pytest.raises(OutputError, match=r"none of its first 10 .* ValueError: no networks"):
+        kind.perform(job, HowToRun(in_this_process))
