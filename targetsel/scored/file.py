@@ -46,7 +46,7 @@ from targetsel.tables.columns import (
     true_or_false,
 )
 from targetsel.tables.ids import exact_id_type, exact_ids
-from targetsel.tables.many_files import ManyFiles
+from targetsel.tables.many_files import MOST_OPEN, ManyFiles
 from targetsel.tables.parquet import FOOTER_KEY, footer_in
 from targetsel.tables.reading import ParquetReader
 from targetsel.tables.text import texts_in
@@ -271,12 +271,13 @@ class ScoredFile:
     # --- row groups ---
 
     def spans(self, groups: Iterable[int]) -> Iterator[list[int]]:
-        """Row groups in lists of about `ROWS_PER_READ` rows."""
+        """Row groups in lists of about `ROWS_PER_READ` rows, of no more files than stay open."""
+        most = MOST_OPEN if isinstance(self._file, ManyFiles) else len(self.group_sizes)
         span: list[int] = []
         rows = 0
         for group in groups:
             more = self.group_sizes[group]
-            if span and rows + more > ROWS_PER_READ:
+            if span and (rows + more > ROWS_PER_READ or len(span) == most):
                 yield span
                 span, rows = [], 0
             span.append(group)

@@ -1,6 +1,7 @@
 """Scored catalogs in many files: HATS catalogs, and folders of what `score` wrote.
 
-They are one catalog only if the same ensemble, calibration, engine and options scored them all.
+They are one catalog only if the same ensemble, calibration, engine and options scored them all, on
+whatever devices: the footer of the whole names those.
 What the footers count is summed, and what each says of its own catalog and cutouts becomes one
 hash, so that the whole has a footer as one file would have. Files that another program made of such
 a catalog have lost theirs; the properties may have kept what was said of the whole.
@@ -27,7 +28,8 @@ from targetsel.tables.notes import SCHEMA, unpacked_schema
 from targetsel.tables.parquet import FOOTER_KEY, footer_in
 from targetsel.tables.reading import ParquetReader
 
-OWN = ("catalog", "cutouts", "statuses", "n_unmeasured", "support")  # entries that files differ in
+# Entries that files of one catalog may differ in.
+OWN = ("catalog", "cutouts", "device", "statuses", "n_unmeasured", "support")
 
 
 def scored_reader(path: Path) -> ParquetReader | ManyFiles:
@@ -135,6 +137,7 @@ class _Footers:
                 "n_rows": sum(_count(each, "n_rows") for each in own["catalog"]),
             },
             "cutouts": {"sha256": _hash_of(own["cutouts"])},
+            "device": ", ".join(sorted({str(each) for each in own["device"]})),
             "statuses": _sum(own["statuses"]),
             "n_unmeasured": sum(each for each in own["n_unmeasured"] if isinstance(each, int)),
             "support": self._support(),

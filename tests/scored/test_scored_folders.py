@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import targetsel.scored.file
 from targetsel.errors import CatalogError
 from targetsel.scored.file import ScoredFile
 from targetsel.tables.parquet import footer_in, read_footer, write_table
@@ -192,3 +193,19 @@ def test_a_catalog_of_which_partitions_have_yet_to_be_scored_is_refused(hats):
     (hats / "hats.properties").unlink()
     with pytest.raises(CatalogError, match="hats: is not finished, some partitions have yet"):
         ScoredFile(hats)
+
+
+def test_files_scored_on_several_devices_are_one_catalog_which_names_them(hats):
+    first, *others = parts_of(hats)
+    change_footer(first, device="cuda")
+    for each in others:
+        change_footer(each, device="cpu")
+    assert ScoredFile(hats).footer["device"] == "cpu, cuda"
+
+
+def test_no_more_files_are_read_at_once_than_stay_open(hats, monkeypatch):
+    monkeypatch.setattr(targetsel.scored.file, "MOST_OPEN", 4)
+    with ScoredFile(hats) as file:
+        spans = [*file.spans(range(len(file.group_sizes)))]
+        assert max(map(len, spans)) == 4
+        assert [each for span in spans for each in span] == [*range(25)]
