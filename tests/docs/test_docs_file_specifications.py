@@ -13,7 +13,7 @@ from targetsel.imaging.store_listing import ListedFile, StoreListing
 from targetsel.scored.columns import scored_columns
 from targetsel.scoring.card import EnsembleCard
 from targetsel.selection.target_list import TARGETS
-from targetsel.spectra.lines import PROXIES
+from targetsel.spectra.lines import PREDICTABLE
 from targetsel.tables.columns import Column
 
 FOLDER = Path(__file__).parents[2] / "docs" / "reference" / "files"
@@ -21,8 +21,8 @@ FOLDER = Path(__file__).parents[2] / "docs" / "reference" / "files"
 
 def in_general(name: str) -> str:
     """The name of a column, with NAME for the proxy of which it is a statistic."""
-    proxy = max((each for each in PROXIES if name.startswith(f"{each}_")), default="", key=len)
-    return name if name in PROXIES or not proxy else name.replace(proxy, "NAME", 1)
+    proxy = max((each for each in PREDICTABLE if name.startswith(f"{each}_")), default="", key=len)
+    return name if name in PREDICTABLE or not proxy else name.replace(proxy, "NAME", 1)
 
 
 def names(columns: tuple[Column, ...]) -> set[str]:
@@ -38,7 +38,7 @@ def entries(model: type[DocumentModel]) -> set[str]:
     [
         ("cutout-store", names(SOURCE.columns) | entries(PartFooter) | {"flux"}),
         ("cutout-store", entries(StoreListing) | entries(ListedFile)),
-        ("scored-file", names(scored_columns(6, 5))),
+        ("scored-file", names(scored_columns(6, 5, redshift=True))),
         ("target-list", names(TARGETS.columns)),
         ("ensemble-card", entries(EnsembleCard)),
         ("calibration-file", entries(Calibration)),
