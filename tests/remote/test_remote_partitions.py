@@ -14,6 +14,7 @@ from targetsel.imaging.cutout import cut_out
 from targetsel.imaging.store import CutoutStore
 from targetsel.jobs.perform import _work
 from targetsel.partitions.catalog_job import HowToRun
+from targetsel.partitions.observing import HowToObserve, observe_partitions
 from targetsel.partitions.remote_parts import opened
 from targetsel.partitions.scoring import HowToScore, score_partitions
 from targetsel.remote import transfer
@@ -176,3 +177,23 @@ def test_images_inside_a_remote_catalog_are_brought_with_their_partition(
     expected = {key: each for key, each in files_of(tmp_path / "near").items() if "Npix" in key}
     for name in ("one", "two"):
         assert {each: store.get(f"made/{name}/{each}") for each in expected} == expected
+
+
+def test_a_scored_catalog_is_observed_from_store_to_store_with_the_same_bytes(
+    hats, store, score, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    scored = score(hats, tmp_path / "hats.scored").output
+    how = HowToObserve(size="2arcsec", lines=("halpha",))
+
+    def observe(catalog, output):
+        given = {"scored": catalog, "output": output}
+        with local_copies(given, ["output"], ["scored"]) as local:
+            run = HowToRun(in_this_process)
+            return observe_partitions(opened(local["scored"]), how, local["output"], run)
+
+    expected = files_of(observe(scored, tmp_path / "local" / "seen").output)
+    far = observe(store.put(scored, "scored"), "s3://sky/made/seen")
+    assert far.is_finished
+    assert far.published == "s3://sky/made/seen"
+    assert {each: store.get(f"made/seen/{each}") for each in expected} == expected
