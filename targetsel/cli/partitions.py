@@ -48,6 +48,11 @@ def status(
         say(f"{found.n_rows:,} rows are done, {found.rate:,.1f} a second")
         if seconds := found.remaining:
             say(f"about {in_words(seconds)} left at this rate")
+        if at := found.longest:
+            say(
+                f"the one in work for longest, {in_words(at.seconds)}, is {at.part} in process "
+                f"{at.process} on {at.host}"
+            )
         say_failed(found.failed)
     if found.failed:
         raise typer.Exit(SOME_FAILED)

@@ -40,6 +40,14 @@ except ImportError:  # not on this system: two runs may then do the same part tw
 FOLDER = "_job"
 MOST_ERRORS, MOST_DEATHS = 3, 5  # of a part, after which it counts as failed
 DONE, FAILED, RUNNING, WAITING = "done", "failed", "running", "waiting"
+LOOKS = 20  # of a process that finds a part held, before it leaves it to others
+# What a line of a log must hold beside its event; others are left out as damaged.
+NEEDED: Mapping[str, Sequence[tuple[str, type]]] = {
+    "begun": (),
+    "failed": (("reason", str),),
+    "done": (("facts", dict),),
+    "again": (),
+}
 KILLED = "its process was killed, ran out of memory or crashed. Try it with more memory."
 
 
@@ -236,7 +244,13 @@ class PartLog:
             if line["event"] == "begun":
                 start = line.get("time")
             elif line["event"] == "done" and start is not None:
-                yield start, line["time"]
+                end = line.get("time", start)
+                # A clock that was set meanwhile does not change how long the part took.
+                yield end - line["facts"].get("seconds", end - start), end
+
+    def at_work(self) -> dict[str, Any]:
+        """The last line on the beginning of an attempt; empty if there is none."""
+        return next((each for each in reversed([*self._lines()]) if each["event"] == "begun"), {})
 
     def begun(self) -> None:
         self._add({"event": "begun", "host": platform.node(), "process": os.getpid()})
@@ -258,13 +272,17 @@ class PartLog:
         The lock goes with the process, however that ends.
         """
         with disk_errors(self.path), open(self._lock_path, "a") as file:
-            yield _lock(file)
+            patience = LOOKS
+            while not (mine := _lock(file)) and patience:  # somebody may only have a look
+                time.sleep(0.01)
+                patience -= 1
+            yield mine
 
     def _is_held(self) -> bool:
         try:
-            with open(self._lock_path, "a") as file:
-                return not _lock(file)
-        except OSError:  # somebody else's, or a copy that cannot be written
+            with open(self._lock_path) as file:  # which may be somebody else's
+                return not _lock(file, shared=True)
+        except OSError:
             return False
 
     def _reason_of_end(self) -> str:
@@ -295,16 +313,16 @@ class PartLog:
         for line in text.splitlines():
             with contextlib.suppress(ValueError, TypeError, KeyError):
                 found = json.loads(line)
-                if isinstance(found["event"], str):
+                if all(isinstance(found[key], kind) for key, kind in NEEDED[found["event"]]):
                     yield found
 
 
-def _lock(file: IO[str]) -> bool:
+def _lock(file: IO[str], shared: bool = False) -> bool:
     """Lock a file without waiting; False where another process has it."""
     if fcntl is None:
         return True
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError:  # a file system without locks

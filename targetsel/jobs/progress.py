@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from targetsel.jobs.job import DONE, FAILED, RUNNING, WAITING, Job, PartState
+
+
+@dataclass(frozen=True)
+class Running:
+    """A part in work: who does it, and for how long [s]."""
+
+    part: str
+    host: str
+    process: int
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -21,11 +32,14 @@ class Progress:
         In the order of the parts.
     rate : float
         Rows a second, of all processes together, while any worked; 0 where it is not known.
+    longest : Running or None
+        The part in work that was begun first; one that hangs is found so.
     """
 
     output: Path
     states: tuple[PartState, ...]
     rate: float
+    longest: Running | None = None
 
     @classmethod
     def of(cls, job: Job) -> Progress:
@@ -33,7 +47,9 @@ class Progress:
         states = tuple(job.states())
         rows = sum(each.facts.get("rows", 0) for each in states)
         busy = _covered(span for part in job.parts for span in job.log(part).spans())
-        return cls(job.output, states, rows / busy if busy else 0.0)
+        begun = [_running(job, each.name) for each in states if each.status == RUNNING]
+        longest = max(begun, key=lambda each: each.seconds, default=None)
+        return cls(job.output, states, rows / busy if busy else 0.0, longest)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -68,7 +84,13 @@ class Progress:
         return left * self.n_rows / counts[DONE] / self.rate
 
     def as_json(self) -> str:
-        """One line of JSON for programs."""
+        """One line of JSON for programs.
+
+        Its keys are `folder`; the numbers of partitions `done`, `running`, `waiting` and `failed`;
+        `rows` that are done; `rows_per_second`, 0 where it is not known; `remaining_seconds` and
+        `longest_running` (`part`, `host`, `process`, `seconds`), null where not known; and
+        `reasons`, why each of the failed partitions failed, by name.
+        """
         return json.dumps(
             {
                 "folder": str(self.output),
@@ -76,9 +98,16 @@ class Progress:
                 "rows": self.n_rows,
                 "rows_per_second": round(self.rate, 3),
                 "remaining_seconds": None if self.remaining is None else round(self.remaining),
+                "longest_running": None if self.longest is None else asdict(self.longest),
                 "reasons": {each.name: each.reason for each in self.failed},
             }
         )
+
+
+def _running(job: Job, part: str) -> Running:
+    line = job.log(part).at_work()
+    seconds = max(time.time() - line.get("time", time.time()), 0.0)
+    return Running(part, line.get("host", ""), line.get("process", 0), round(seconds))
 
 
 def _covered(spans: Iterator[tuple[float, float]]) -> float:

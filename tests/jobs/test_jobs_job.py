@@ -160,3 +160,43 @@ def test_damaged_settings_name_the_folder_of_the_job(begun, tmp_path):
     (job.folder / "identity.json").write_text("{")
     with pytest.raises(OutputError, match=f"Remove {job.output} and run again"):
         begun("a")
+
+
+@pytest.mark.parametrize("line", ['{"event": "done"}', '{"event": "failed"}', "[]", "3", "\0\0"])
+def test_a_damaged_line_says_nothing(begun, line):
+    log = begun("a").log("a")
+    log.begun()
+    with open(log.path, "a") as file:
+        file.write(line + "\n")
+    state = log.state()
+    assert (state.status, state.attempts) == ("waiting", 1)
+    assert [*log.spans()] == []
+
+
+def test_a_look_at_a_part_makes_no_file_and_leaves_the_part_to_others(begun):
+    log = begun("a").log("a")
+    log.begun()
+    assert log.state().status == "waiting"
+    assert [path.name for path in log.path.parent.iterdir()] == ["a.jsonl"]
+    with log.held() as mine, log.held() as theirs:
+        assert (mine, theirs) == (True, False)
+
+
+def test_the_rate_does_not_follow_a_clock_that_is_set(begun):
+    job = begun("a")
+    lines = [
+        {"event": "begun", "time": 10_000.0},
+        {"event": "done", "time": 110.0, "facts": {"rows": 50, "seconds": 10.0}},
+    ]
+    job.log("a").path.write_text("".join(json.dumps(each) + "\n" for each in lines))
+    assert Progress.of(job).rate == 5.0
+
+
+def test_the_part_in_work_for_longest_is_told(begun):
+    job = begun("a", "b")
+    with job.log("a").held():
+        job.log("a").begun()
+        found = Progress.of(job)
+    assert (found.longest.part, found.longest.process) == ("a", os.getpid())
+    assert json.loads(found.as_json())["longest_running"]["part"] == "a"
+    assert Progress.of(job).longest is None
