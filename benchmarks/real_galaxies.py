@@ -1,0 +1,197 @@
+"""Real galaxies, brought to another survey's pixel scale, seeing, depth and noise.
+
+They are those of the part of a KiDS+VIKING mosaic (ESO public surveys; package ProFound) that lies
+in `real_images` of the folder that the environment variable TARGETSEL_DATA names. PSFs and noise
+are measured on it (`real_images`). Needs photutils and scikit-image.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import real_images
+from real_images import HALF, PIXEL
+from scipy.ndimage import map_coordinates
+from scipy.special import gamma, kv
+
+from targetsel.mock.camera import DEPTH, Camera, draw_seeing
+from targetsel.mock.morphology import MISCENTRING
+
+DETECTED = 3.0  # [sigma of a pixel], in this many pixels that touch:
+TOUCHING = 8
+PSF_STARS = (15.5, 19.5)  # r of stars that the PSF is measured on
+BRIGHT_STAR, BESIDE = 17.0, 15.0  # r, and arcsec within which such a star spoils a galaxy
+SATURATED = 15.5  # r; brighter sources are stars whose cores are lost, as their images show
+SIDE = 160  # pixels of the piece that is brought, with margins for its convolution
+
+
+@dataclass(frozen=True)
+class Moffat:
+    """A profile (1 + r^2 / a^2)^-beta: its full width at half maximum [arcsec], and beta."""
+
+    width: float
+    beta: float
+
+    @property
+    def radius(self) -> float:
+        return self.width / 2 / np.sqrt(2 ** (1 / self.beta) - 1)
+
+    def transform(self, frequency: np.ndarray) -> np.ndarray:
+        """Its Fourier transform at spatial frequencies [1/arcsec], 1 at 0."""
+        x = 2 * np.pi * self.radius * np.maximum(frequency, 1e-9)
+        order = self.beta - 1
+        return 2 ** (1 - order) / gamma(order) * x**order * kv(order, x)
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Detections in r: x, y [pixel], r magnitude within Kron apertures, half-light radius [arcsec],
+    whether each is extended and whether no bright star is beside it; each of shape (N,)."""
+
+    x: np.ndarray
+    y: np.ndarray
+    magnitude: np.ndarray
+    radius: np.ndarray
+    is_extended: np.ndarray
+    is_clear: np.ndarray
+
+    def take(self, rows: np.ndarray) -> Sources:
+        return Sources(**{name: values[rows] for name, values in vars(self).items()})
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+@dataclass(frozen=True)
+class Mosaic:
+    """Registered images of one field, shape (B, H, W) [nanomaggy], less the background."""
+
+    flux: np.ndarray
+
+    @classmethod
+    def read(cls) -> Mosaic:
+        return cls(real_images.read_mosaic(folder_of_images()))
+
+    @cached_property
+    def sigma(self) -> np.ndarray:
+        """Noise of a pixel, shape (B,)."""
+        return np.array([real_images.scatter(each) for each in self.flux])
+
+    @cached_property
+    def sources(self) -> Sources:
+        """All that is detected in r, the brightest first."""
+        from photutils.segmentation import SourceCatalog, SourceFinder
+
+        r = self.flux[1]
+        finder = SourceFinder(TOUCHING, contrast=0.005, progress_bar=False)
+        found = SourceCatalog(r, finder(r, DETECTED * self.sigma[1]))
+        magnitude = 22.5 - 2.5 * np.log10(np.maximum(np.nan_to_num(found.kron_flux), 1e-4))
+        radius = np.nan_to_num(found.flux_radius(0.5).value) * PIXEL
+        x, y = found.x_centroid, found.y_centroid
+        point = np.median(radius[(magnitude > PSF_STARS[0]) & (magnitude < 18) & (radius > 0)])
+        extended = (radius > 1.25 * point) & (magnitude > SATURATED)
+        stars = (magnitude < BRIGHT_STAR) & ~extended
+        apart = np.hypot(x[:, None] - x[stars], y[:, None] - y[stars]) * PIXEL
+        clear = ~(apart < BESIDE).any(axis=1)
+        order = np.argsort(magnitude, kind="stable")
+        return Sources(x, y, magnitude, radius, extended, clear).take(order)
+
+    @cached_property
+    def psf(self) -> tuple[Moffat, ...]:
+        """The median of Moffat profiles that are fitted to its stars, for each band."""
+        stars = self.sources.take(
+            ~self.sources.is_extended
+            & (self.sources.magnitude > PSF_STARS[0])
+            & (self.sources.magnitude < PSF_STARS[1])
+        )
+        return tuple(self._psf(band, stars) for band in self.flux)
+
+    def _psf(self, image: np.ndarray, stars: Sources) -> Moffat:
+        places = np.round([stars.x, stars.y]).astype(int).T
+        inside = (places > HALF).all(axis=1) & (
+            places < np.array(image.shape[::-1]) - HALF - 1
+        ).all(axis=1)
+        fitted = [real_images.fit_moffat(image, x, y) for x, y in places[inside]]
+        width, beta = np.median(fitted, axis=0)[3:5]
+        return Moffat(float(width) * PIXEL, float(beta))
+
+    def galaxies(self, faintest: float, margin: int = SIDE // 2 + 2) -> Sources:
+        """Extended sources brighter than this r, far enough from the edges."""
+        s, (height, width) = self.sources, self.flux.shape[1:]
+        inside = (s.x > margin) & (s.x < width - margin) & (s.y > margin) & (s.y < height - margin)
+        return s.take(s.is_extended & inside & (s.magnitude < faintest))
+
+
+def folder_of_images() -> Path:
+    """The folder `real_images`; SystemExit where TARGETSEL_DATA does not name it."""
+    folder = Path(os.environ.get("TARGETSEL_DATA", "")) / "real_images"
+    if not os.environ.get("TARGETSEL_DATA") or not folder.is_dir():
+        raise SystemExit("TARGETSEL_DATA: names no folder with real_images; set it to one.")
+    return folder
+
+
+# --- bringing -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Brought:
+    """How a real source is brought to a camera.
+
+    Attributes
+    ----------
+    camera : Camera
+    size : int
+        Side of the cutouts [pixel].
+    correlation : ndarray, shape (3,)
+        Kernel that blurs white noise along both axes; (0, 1, 0) leaves it white.
+    """
+
+    camera: Camera
+    size: int = 64
+    correlation: tuple[float, float, float] = (0.1, 0.8, 0.1)
+
+    def cutout(self, mosaic: Mosaic, x: float, y: float, rng: np.random.Generator) -> np.ndarray:
+        """Image of the source at x, y [pixel], float32, shape (B, size, size) [nanomaggy].
+
+        Bands are convolved to the camera's seeing with the wings of the mosaic's own PSF, but none
+        is sharpened: one whose own seeing is worse keeps it. Noise is added to that of the camera,
+        which scatters from source to source as in the mock sky, and so does the centre.
+        """
+        camera, scale = self.camera, PIXEL
+        x, y = (each + MISCENTRING / scale * rng.normal() for each in (x, y))
+        corner = round(float(x)) - SIDE // 2, round(float(y)) - SIDE // 2
+        piece = mosaic.flux[:, corner[1] : corner[1] + SIDE, corner[0] : corner[0] + SIDE]
+        k = np.fft.fftfreq(SIDE, scale)
+        frequency = np.hypot(k[:, None], k)
+        seeing, _ = draw_seeing(camera, rng)
+        steps = (np.arange(self.size + 2) - (self.size + 1) / 2) * camera.pixel_scale / scale
+        places = np.meshgrid(y - corner[1] + steps, x - corner[0] + steps, indexing="ij")
+        area = (camera.pixel_scale / scale) ** 2
+        seen, left = [], []
+        for own, width, image in zip(mosaic.psf, seeing, piece, strict=True):
+            target = Moffat(max(float(width), own.width), own.beta).transform(frequency)
+            share = np.minimum(target / np.maximum(own.transform(frequency), 1e-4), 1)
+            smooth = np.fft.ifft2(np.fft.fft2(image) * share).real
+            seen.append(map_coordinates(smooth, places, order=5, mode="nearest") * area)
+            left.append(np.sqrt((share**2).mean()) * area)
+        wanted = DEPTH[0] * rng.normal() + DEPTH[1] * rng.standard_normal(len(seen))
+        wanted = camera.sky_sigma * np.exp(wanted)
+        noise = np.sqrt(np.maximum(wanted**2 - (mosaic.sigma * left) ** 2, 0))
+        return self._with_noise(np.array(seen), noise, rng)
+
+    def _with_noise(
+        self, image: np.ndarray, noise: np.ndarray, rng: np.random.Generator
+    ) -> np.ndarray:
+        kernel = np.array(self.correlation)
+        white = rng.standard_normal(image.shape) * (noise / (kernel**2).sum())[:, None, None]
+        white *= np.sqrt(1 + np.maximum(image, 0) / self.camera.sky_flux[:, None, None])
+        for _ in range(2):
+            blurred = sum(
+                weight * white[:, k : white.shape[1] - 2 + k] for k, weight in enumerate(kernel)
+            )
+            white = np.swapaxes(blurred, 1, 2)
+        return (image[:, 1:-1, 1:-1] + white).astype(np.float32)
