@@ -267,6 +267,7 @@ def score_catalog(
     return carrying(planned, plan.schema)
 
 
+@with_addresses()
 def select_catalog(catalog: LsdbCatalog, rules: AnyRules) -> LsdbCatalog:
     """A scored catalog of LSDB with the target classes of every source, computed when asked for.
 
