@@ -29,7 +29,8 @@ def export_member(network: Network, size: int, path: Path) -> None:
     """Write one network as an ONNX graph.
 
     Its input `stretched` (N, B, size, size) is what the ensemble's input plan prepares; its outputs
-    are `latent_mean` (N, D), `latent_factor` (N, D, D) and `pooled_features` (N, F).
+    are `latent_mean` (N, D), `latent_factor` (N, D, D) and `pooled_features` (N, F). Of a network
+    that predicts the redshift, the last of D is ln(1 + redshift) on the scale of its plan.
     """
     names = ("latent_mean", "latent_factor", "pooled_features")
     shape = (2, network.plan.n_bands, size, size)
@@ -43,7 +44,8 @@ def export_ensemble(ensemble: Ensemble, path: Path) -> None:
     The input `flux` (N, B, H, W) [nanomaggy], NaN where there is no data, has the bands, pixel
     scale and size of the card. Outputs, in standardised latents: `latent_mean` (N, D) and
     `latent_cov` (N, D, D) of the mixture, `member_mean` (N, M, D) and `member_factor`
-    (N, M, D, D) of its members, and `source_novelty` (N,), that of the features alone.
+    (N, M, D, D) of its members, and `source_novelty` (N,), that of the features alone. Where the
+    card says that networks predict the redshift, the last of D is ln(1 + redshift) on its scale.
     """
     plan = ensemble.input
     names = ("latent_mean", "latent_cov", "member_mean", "member_factor", "source_novelty")
