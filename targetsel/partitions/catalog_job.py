@@ -280,7 +280,7 @@ def _make_catalog(job: Job, states: Iterable[PartState], failed: list[str]) -> N
         )
     except CatalogError as error:
         raise CatalogError(
-            f"{error} A partition whose file you remove is done again by the same command."
+            f"{error} Remove the file of that partition, and run the same command again."
         ) from error
 
 
