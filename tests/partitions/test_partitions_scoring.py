@@ -263,7 +263,7 @@ def test_a_damaged_file_of_the_right_size_is_named_with_the_way_to_go_on(run, ha
     file.write_bytes(bytes(file.stat().st_size))
     for name in ("properties", "hats.properties"):
         (output / name).unlink()
-    with pytest.raises(CatalogError, match=rf"{file.name}.* Remove the file of that partition, and"):
+    with pytest.raises(CatalogError, match=rf"{file.name}.* Remove the file of that partition"):
         run()
     file.unlink()
     assert run().is_finished
