@@ -139,8 +139,8 @@ def check_on_disk(**given: AnyCutouts | AnyEnsemble) -> None:
     for name, each in given.items():
         if not is_path(each):
             raise OutputError(
-                f"the {name} of work that is done partition by partition: held in memory, where "
-                "other processes cannot read them. Give their folder."
+                f"{name}: held in memory, where the processes that do the partitions cannot read "
+                "it. Give the path of a folder."
             )
 
 

@@ -46,6 +46,12 @@ class EngineChoice(StrEnum):
     openvino = "openvino"
 
 
+UNCALIBRATED = (
+    "not calibrated: uncertainties are those that the networks learnt, and P() is not checked "
+    "against known spectra. 'targetsel calibrate' does that"
+)
+
+
 def score(
     catalog: Annotated[
         Path,
@@ -214,8 +220,7 @@ def score(
             f"{scored.n_unmeasured:>10,}  of the ok lack some line or index, named in the column "
             "'unmeasured': it cannot be measured on more than 5 % of their spectra"
         )
-    if read.calibration:
-        say(read.calibration.summary)
+    say(read.calibration.summary if read.calibration else UNCALIBRATED)
     if read.how_decoded:
         say(read.how_decoded)
     if known := scored.support.summary:

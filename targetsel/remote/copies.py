@@ -34,6 +34,7 @@ from targetsel.tables.hats_properties import PROPERTIES
 BESIDE = ".photometry.yaml"  # ending of the file that says more about a table of the same name
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # errors of the operating system
 LAST = (*PROPERTIES,)  # a folder with these is a whole catalog
+SERVICES = ("url",)  # parameters that name a service on the web, and no file
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -372,7 +373,8 @@ def with_addresses(*outputs: str, in_parts: str = "") -> Callable[[Callable[P, R
             except TypeError:  # which the call says better
                 return function(*args, **kwargs)
             parts = [in_parts] if goes_to_parts(bound.arguments.get("output")) else []
-            with local_copies(bound.arguments, outputs, parts) as arguments:
+            files = {k: v for k, v in bound.arguments.items() if k not in SERVICES}
+            with local_copies(files, outputs, parts) as arguments:
                 bound.arguments.update(arguments)
                 return function(*bound.args, **bound.kwargs)
 

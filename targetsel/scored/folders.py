@@ -73,7 +73,8 @@ def schema_to_keep(part: Path) -> pa.Schema:
     """The columns of a scored catalog in partitions, one of which is `part`, and its provenance.
 
     Programs that read the catalog and write another lose these, but keep the properties, where
-    `kept_schema` finds them. What counts or hashes the rows is left out, as others may be there.
+    `kept_schema` finds them. What files of one catalog may differ in is left out: it tells of their
+    own rows, and others may be there.
     """
     with ParquetReader(part) as file:
         footer = {k: v for k, v in footer_in(file.footer_entries).items() if k not in OWN}

@@ -53,6 +53,7 @@ def test_calibrate_prints_both_coverages_and_writes_beside_the_weights(targetsel
 def test_score_applies_the_calibration_and_says_so(targetsel, calibrated, fitted):
     plain = score(targetsel, "--uncalibrated", "-o", "plain.parquet")
     assert [plain[1], plain[-1]] == ["        40  ok", "written to plain.parquet"]
+    assert plain[2].startswith("not calibrated: uncertainties are those that the networks learnt")
     n = fitted[1].n_fitted
     assert score(targetsel)[2] == (
         f"posteriors calibrated on {n:,} sources of known spectra (simulated)"

@@ -47,9 +47,10 @@ def test_version_is_printed(targetsel):
 
 
 def test_score_and_select_are_two_commands(score, targetsel, sky):
-    joined, said, support, place = score().splitlines()
+    joined, said, calibrated, support, place = score().splitlines()
     assert joined == "40 of 40 sources have a cutout in cutouts"
     assert [said, place] == ["        40  ok", "written to catalog.scored.parquet"]
+    assert calibrated.startswith("not calibrated: ")
     assert "of them have support: the ensemble was trained on sources of such" in support
     said = targetsel("select", "--rules", "emission")
     assert said.status == 0

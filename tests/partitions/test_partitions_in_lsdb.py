@@ -14,6 +14,7 @@ from targetsel.imaging.store import ASINH, CutoutStore
 from targetsel.partitions.catalog_job import HowToRun
 from targetsel.partitions.observing import HowToObserve, observe_partitions
 from targetsel.scored.file import ScoredFile
+from targetsel.scored.folders import OWN
 from targetsel.sky.catalog import Catalog
 from targetsel.tables.hats import HatsCatalog
 from targetsel.tables.notes import SCHEMA
@@ -128,7 +129,7 @@ def test_what_lsdb_chooses_of_a_scored_folder_and_writes_is_a_scored_catalog(run
     found = ts.read(tmp_path / "bright", "scored")
     assert 0 < len(found) < len(whole)
     kept = {*found.footer}
-    assert kept == {*whole.footer} - {"catalog", "cutouts", "statuses", "n_unmeasured", "support"}
+    assert kept == {*whole.footer} - {*OWN}
     assert all(found.footer[name] == whole.footer[name] for name in kept)
     for field in whole.schema:
         assert found.schema.field(field.name).metadata == field.metadata, field.name
