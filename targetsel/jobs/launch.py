@@ -33,6 +33,15 @@ if TYPE_CHECKING:
 # ends once it is done, has failed or is left to others.
 Launcher: TypeAlias = Callable[[Job, Iterable[str], Maker, "float | None"], Iterator[PartState]]
 AHEAD = 4  # parts that a cluster is given for each of its threads
+# Settings of a Dask cluster that is begun here. A worker that happens to begin again just after the
+# usual time would be given up for good; nobody looks at what Dask measures many times a second.
+OWN_CLUSTER = {
+    "distributed.deploy.lost-worker-timeout": 1e9,
+    "distributed.dashboard.link": "",
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.system-monitor.gil.enabled": False,
+    "distributed.admin.tick.interval": "500ms",
+}
 MOST_FAULTS = 5  # of processes one after the other, before any did a part, that end a job
 
 
@@ -300,9 +309,7 @@ def dask_client(scheduler: str | None, workers: int) -> Client:
     from distributed import Client
 
     if scheduler is None:
-        # A worker that happens to begin again just after that time would be given up for good.
-        dask.config.set({"distributed.deploy.lost-worker-timeout": 1e9})
-        dask.config.set({"distributed.dashboard.link": ""})
+        dask.config.set(OWN_CLUSTER)
         with uninterrupted_children():
             return Client(  # of a cluster of its own, which ends with it
                 n_workers=workers, threads_per_worker=1, memory_limit=0, dashboard_address=None
