@@ -15,13 +15,13 @@ import numpy as np
 from targetsel.imaging.cutout import Cutouts
 from targetsel.imaging.store import Layout
 from targetsel.tables.files import disk_errors
-from targetsel.tables.ids import keys_of
+from targetsel.tables.ids import IdIndex, keys_of
 
 ROWS_HASHED = 64  # at a time
 
 
 class ScratchCutouts:
-    """What a cutout store can do, of cutouts that were just written to a scratch file.
+    """Cutouts in a scratch file, which it writes; they are read as those of a cutout store.
 
     Parameters
     ----------
@@ -61,10 +61,9 @@ class ScratchCutouts:
                 out.write(np.ascontiguousarray(kept.flux, dtype=np.float32).data)
                 found.append(kept.source_id)
         ids = np.concatenate(found) if found else np.empty(0, dtype=object)
-        keys = keys_of(ids)
-        self._row = np.argsort(ids, kind="stable")
-        self._row = self._row[np.argsort(keys[self._row], kind="stable")]
-        self._key, self._id = keys[self._row], ids[self._row]
+        self._id, self._index = ids, IdIndex(ids)
+        by_id = np.argsort(ids, kind="stable")
+        self._order = by_id[np.argsort(keys_of(ids[by_id]), kind="stable")]
         shape = (len(ids), *layout.shape)
         empty = np.empty(shape, np.float32)
         self._flux = np.memmap(path, np.float32, "r", shape=shape) if len(ids) else empty
@@ -75,37 +74,26 @@ class ScratchCutouts:
 
     def source_ids(self, first: int | None = None) -> np.ndarray:
         """The ids of all sources, or of some, shape (N,)."""
-        return self._id[:first]
+        return self._id[self._order[:first]]
 
     def has(self, source_ids: np.ndarray) -> np.ndarray:
         """Whether there is a cutout of each source, boolean, shape (N,)."""
-        return self._places(source_ids) >= 0
+        return self._index.rows(source_ids) >= 0
 
     def read(self, source_ids: np.ndarray) -> Cutouts:
         """The cutouts of these sources, in this order; all NaN and not present without one."""
-        places = self._places(source_ids)
-        present = places >= 0
-        flux = np.full((len(places), *self.layout.shape), np.nan, np.float32)
-        flux[present] = self._flux[self._row[places[present]]]
+        rows = self._index.rows(source_ids)
+        present = rows >= 0
+        flux = np.full((len(rows), *self.layout.shape), np.nan, np.float32)
+        flux[present] = self._flux[rows[present]]
         return Cutouts(
             np.asarray(source_ids), flux, self.layout.bands, self.layout.pixel_scale, present
         )
 
-    def _places(self, source_ids: np.ndarray) -> np.ndarray:
-        """The place of each source among the sorted ids, or -1, shape (N,)."""
-        keys = keys_of(source_ids)
-        first = np.searchsorted(self._key, keys)
-        end = np.searchsorted(self._key, keys, side="right")
-        places = np.where(end > first, first, -1)
-        for k in np.flatnonzero(end > first):
-            same = self._id[first[k] : end[k]] == source_ids[k]  # two strings may share one key
-            places[k] = first[k] + np.argmax(same) if same.any() else -1
-        return places
-
     def _fingerprint(self) -> str:
         digest = hashlib.sha256(self.layout.model_dump_json().encode())
         for start in range(0, len(self), ROWS_HASHED):
-            rows = slice(start, start + ROWS_HASHED)
+            rows = self._order[start : start + ROWS_HASHED]
             digest.update(json.dumps(self._id[rows].tolist()).encode())
-            digest.update(self._flux[self._row[rows]].tobytes())
+            digest.update(self._flux[rows].tobytes())
         return digest.hexdigest()
