@@ -72,7 +72,7 @@ class Plane:
 
 @dataclass(frozen=True)
 class PlaneImages:
-    """What images of planes are cut to.
+    """Images of planes, and the bands, pixels and unit that cutouts of them have.
 
     Attributes
     ----------

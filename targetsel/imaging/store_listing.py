@@ -50,7 +50,7 @@ class ListedFile(DocumentModel):
 
 
 class StoreListing(DocumentModel):
-    """What `store.json` holds.
+    """The content of `store.json`: the files of a store in partitions.
 
     Attributes
     ----------
