@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -150,26 +151,29 @@ def score(
     chosen = [Rules.read(name) for name in rules or ()]
     catalog = named(catalog)
     output = output or default_output(catalog)
+    score_it = partial(
+        api.score,
+        output=output,
+        seed=seed,
+        brightness=brightness or (),
+        rules=chosen,
+        zeropoint=zeropoint,
+        slim=slim,
+        dask=dask,
+        scheduler=scheduler,
+        shard=shard,
+        time_limit=time_limit,
+        without_failed=without_failed,
+    )
     if is_partitioned(catalog, output):
-        partitioned = api.score(
+        partitioned = score_it(
             catalog,
             cutouts,
             ensemble,
-            output,
             calibrated=not uncalibrated,
-            seed=seed,
             device=chosen_device(device, engine),
             engine=engine.value,
-            brightness=brightness or (),
-            rules=chosen,
-            zeropoint=zeropoint,
-            slim=slim,
             workers=workers or available_cores(),
-            dask=dask,
-            scheduler=scheduler,
-            shard=shard,
-            time_limit=time_limit,
-            without_failed=without_failed,
             ra_col=ra_col,
             dec_col=dec_col,
             id_col=id_col,
@@ -181,22 +185,11 @@ def score(
     where = cutouts or api.usual_cutouts(file)
     is_inside = is_catalog_itself(where, file)
     read = ensemble_of(ensemble, chosen_device(device, engine), not uncalibrated, engine.value)
-    scored = api.score(
+    scored = score_it(
         file,
         where if is_inside else store_of(where),
         read,
-        output,
-        seed=seed,
         threads=threads or available_cores(),
-        brightness=brightness or (),
-        rules=chosen,
-        zeropoint=zeropoint,
-        slim=slim,
-        dask=dask,
-        scheduler=scheduler,
-        shard=shard,
-        time_limit=time_limit,
-        without_failed=without_failed,
     ).run
     assert isinstance(scored, ScoreRun)
     if scored.changed:
