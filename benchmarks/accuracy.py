@@ -90,8 +90,8 @@ def scored(sky: Sky, ensemble: Ensemble, photometry: Predictions) -> Scored:
     parts, means, medians, chances = [], [], [], []
     for cutouts in sky.cutouts():
         posterior = ensemble.predict(cutouts)
-        parts.append(posterior.member_mean)
-        means.append(posterior.mean)
+        parts.append(posterior.latents.member_mean)
+        means.append(posterior.latents.mean)
         proxies = ensemble.predict_proxies(posterior, N_DRAWS).posterior
         medians.append(np.stack([proxies.quantile(name, 0.5) for name in PROXIES], axis=1))
         below = [proxies.probability_below(LINE, t) for t in thresholds.values()]

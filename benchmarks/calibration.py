@@ -37,6 +37,7 @@ from targetsel.selection.membership import apply_rules
 from targetsel.selection.sources import Sources
 from targetsel.sky.catalog import CatalogFile
 from targetsel.spectra.lines import PROXIES, bpt_probabilities
+from targetsel.spectra.photoz import PHOTOZ
 from targetsel.spectra.proxies import Proxies, ProxyPosterior
 from targetsel.statistics.resampling import Estimate, Resampling, Statistic
 from targetsel.tables.columns import matrix
@@ -73,7 +74,7 @@ class Known:
 
     @cached_property
     def posterior(self) -> LatentPosterior:
-        return stored_posterior(self.table, self.sky.source_id)
+        return stored_posterior(self.table, self.sky.source_id).latents
 
     @cached_property
     def proxies(self) -> ProxyPosterior:
@@ -82,11 +83,14 @@ class Known:
 
     @cached_property
     def below(self) -> dict[str, np.ndarray]:
-        """The share of each latent's and proxy's posterior below its true value, each (N,)."""
+        """The share of each latent's, proxy's and redshift's posterior below the truth, (N,)."""
         found = self.posterior.probability_below(self.latents)
         shares = {f"latent {k + 1}": column for k, column in enumerate(found.T)}
         true = self.sky.proxies
-        return shares | {n: self.proxies.probability_below(n, true[n]) for n in PROXIES}
+        shares |= {n: self.proxies.probability_below(n, true[n]) for n in PROXIES}
+        if PHOTOZ in self.proxies.quantiles:
+            shares[PHOTOZ] = self.proxies.probability_below(PHOTOZ, self.sky.redshift)
+        return shares
 
 
 def known(sky: Sky, ensemble: Ensemble, scored: Path, threads: int) -> Known:

@@ -106,7 +106,7 @@ def report(
     first = None
     for step in STEPS:
         cutouts, true = made_faint(step)
-        found = ensemble.predict(cutouts)
+        found = ensemble.predict(cutouts).latents
         width = np.sqrt(np.diagonal(found.cov, axis1=1, axis2=2))
         off = found.mean - true
         rms = np.sqrt((off**2).mean())

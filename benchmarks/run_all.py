@@ -97,6 +97,7 @@ NOT_RUN: dict[str, str] = {
     "real_images": "needs images of archives",
     "real_sky": "needs images of archives",
     "real_spectra": "needs spectra of an archive",
+    "redshifts": _SKIES,
     "rubin_on_paper": "multiplies unit costs, which others measure with more care",
     "run_all": "runs the others",
     "score_threads": "measures by the clock, on a machine that does little else",

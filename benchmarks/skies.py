@@ -35,6 +35,7 @@ class Sky:
         What each source counts for in the population that the sky stands for.
     proxies : dict of ndarray, shape (N,)
         Measured on the noise-free spectra.
+    redshift : ndarray, shape (N,)
     """
 
     name: str
@@ -43,10 +44,12 @@ class Sky:
     group: np.ndarray
     weight: np.ndarray
     proxies: dict[str, np.ndarray]
+    redshift: np.ndarray
 
     @classmethod
     def read(cls, folder: Path, name: str = "") -> Sky:
-        catalog = pq.read_table(folder / "catalog.parquet", columns=["source_id", "group_id"])
+        columns = ["source_id", "group_id", "redshift"]
+        catalog = pq.read_table(folder / "catalog.parquet", columns=columns)
         truth = pq.read_table(folder / "truth.parquet")
         ids = catalog["source_id"].to_numpy()
         truth = truth.take(places(truth["source_id"].to_numpy(), ids))
@@ -56,7 +59,8 @@ class Sky:
             weight = np.ones(len(ids))
         proxies = {each: truth[each].to_numpy().astype(float) for each in PROXIES}
         group = catalog["group_id"].to_numpy()
-        return cls(name or folder.name, folder, ids, group, weight, proxies)
+        redshift = catalog["redshift"].to_numpy().astype(float)
+        return cls(name or folder.name, folder, ids, group, weight, proxies, redshift)
 
     def __len__(self) -> int:
         return len(self.source_id)
@@ -69,7 +73,7 @@ class Sky:
         """Some of the sources, by mask or indices."""
         proxies = {name: values[rows] for name, values in self.proxies.items()}
         ids, group, weight = self.source_id[rows], self.group[rows], self.weight[rows]
-        return Sky(self.name, self.folder, ids, group, weight, proxies)
+        return Sky(self.name, self.folder, ids, group, weight, proxies, self.redshift[rows])
 
     def labels(self, decoder: Decoder, column: str) -> np.ndarray:
         """Encodings of the spectra in a column (`flux` or `flux_true`), shape (N, D)."""
