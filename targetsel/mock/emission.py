@@ -109,7 +109,7 @@ def line_spectrum(
     for name, wavelength, ratio in _all_lines():
         reference = COMPONENTS[name][-1][0]
         # A doublet's lines are attenuated alike; a follower is attenuated at its own wavelength.
-        strength = ratio * widths[name] * _level(continuum, reference)
+        strength = ratio * widths[name] * continuum_at(name, continuum)
         passed = reddening(np.array([wavelength, reference]), dust)
         strength = strength * passed[:, 0] / passed[:, 1]
         width = sigma if name in PERMITTED else forbidden_sigma
@@ -145,8 +145,9 @@ def _all_lines() -> tuple[tuple[str, float, float], ...]:
     return drawn + FOLLOWERS
 
 
-def _level(continuum: np.ndarray, wavelength: float) -> np.ndarray:
-    return continuum[:, np.argmin(np.abs(WAVELENGTH - wavelength))]
+def continuum_at(name: str, continuum: np.ndarray) -> np.ndarray:
+    """The continuum (N, L) that the width of a drawn line refers to, shape (N,)."""
+    return continuum[:, np.argmin(np.abs(WAVELENGTH - COMPONENTS[name][-1][0]))]
 
 
 def _around(wavelength: float) -> slice:

@@ -23,9 +23,10 @@ from targetsel.mock.camera import Camera
 from targetsel.mock.irregular import LANE_LENGTH, LANE_WIDTH, REGULAR, Irregularity, draw_tails
 from targetsel.mock.morphology import Structure, draw_arms, draw_knots, ellipse
 
-FIBER_RADIUS = 1.5  # arcsec
+FIBER = 3.0  # diameter of the fiber that spectra are drawn for [arcsec]
 FIBER_SEEING = 1.4  # arcsec
 LEAST_FIBER_SHARE = 0.02
+SMALLEST_SHARE = 1e-3  # in a fiber; below, shares of two fibers are not compared
 CANVAS = 128  # pixels; the margin around a cutout receives the light that wraps around
 
 
@@ -59,8 +60,7 @@ class Canvas:
     u, v : ndarray, shapes (1, C / 2 + 1) and (C, 1)
         Spatial frequencies along x (the last axis) and y [1/arcsec].
     fiber : ndarray, shape (P,)
-        Transform of a central fiber with the spectrograph's seeing: its product with another
-        transform is the share of light in the fiber (Parseval's theorem).
+        `fiber_of` a diameter of `FIBER`.
     """
 
     def __init__(self, pixel_scale: float) -> None:
@@ -72,7 +72,7 @@ class Canvas:
             np.broadcast_to(product, (CANVAS, CANVAS // 2 + 1)).ravel().astype(np.float32)
             for product in (u**2, u * v, v**2)
         )
-        self.fiber = self._fiber(u, v).astype(np.float32)
+        self.fiber = self.fiber_of(FIBER)
         middle = np.exp(-1j * np.pi * pixel_scale * (CANVAS - 1) * (u + v))
         pixel = np.sinc(u * pixel_scale) * np.sinc(v * pixel_scale)
         self._to_pixels = (middle * pixel).ravel().astype(np.complex64)
@@ -107,13 +107,20 @@ class Canvas:
         inner = slice(margin, margin + size)
         return irfft2(half, s=(CANVAS, CANVAS), workers=1)[:, inner, inner]
 
-    def _fiber(self, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-        k = 2 * np.pi * np.hypot(u, v)
-        disk = 2 * np.pi * FIBER_RADIUS * j1(k * FIBER_RADIUS) / np.where(k > 0, k, 1.0)
-        disk[k == 0] = np.pi * FIBER_RADIUS**2
+    def fiber_of(self, diameter: float) -> np.ndarray:
+        """Transform of a central fiber [arcsec] with the spectrograph's seeing, shape (P,).
+
+        Its product with another transform is the share of light in the fiber (Parseval's theorem).
+        """
+        u = np.fft.rfftfreq(CANVAS, self.pixel_scale)[None, :]
+        k = 2 * np.pi * np.hypot(u, np.fft.fftfreq(CANVAS, self.pixel_scale)[:, None])
+        radius = diameter / 2
+        disk = 2 * np.pi * radius * j1(k * radius) / np.where(k > 0, k, 1.0)
+        disk[k == 0] = np.pi * radius**2
         seeing = np.exp(-0.5 * (k * FIBER_SEEING / 2.3548) ** 2)
         conjugates = np.where((u > 0) & (u < 0.5 / self.pixel_scale), 2.0, 1.0)
-        return (disk * seeing * conjugates / (CANVAS * self.pixel_scale) ** 2).ravel()
+        both = disk * seeing * conjugates / (CANVAS * self.pixel_scale) ** 2
+        return both.ravel().astype(np.float32)
 
 
 canvas_of = cache(Canvas)
@@ -162,6 +169,34 @@ class FiberLight:
         """Old stars, young stars and lines of one galaxy, shape (3, B)."""
         return np.stack([self.old[row], self.young[row], self.lines[row]])
 
+    def times(self, factors: np.ndarray) -> FiberLight:
+        """The light, with that of old stars, young stars and lines times factors (N, 3)."""
+        old, young, lines = factors.T[:, :, None]
+        return FiberLight(old * self.old, young * self.young, lines * self.lines)
+
+
+@dataclass(frozen=True)
+class Components:
+    """Transforms of K components (K, P), and the share of each in old and young stars and lines.
+
+    The shares are of shape (3, K).
+    """
+
+    transforms: np.ndarray
+    shares: np.ndarray
+
+    def seen(self, fiber: np.ndarray) -> np.ndarray:
+        """Share of the light of old stars, young stars and lines in a fiber (P,), shape (3,)."""
+        return self.shares @ self.transforms.real @ fiber
+
+    def gain(self, fiber: np.ndarray, canvas: Canvas) -> np.ndarray:
+        """Light of old stars, young stars and lines in a fiber over that in `FIBER`, shape (3,).
+
+        Dust lanes are left out.
+        """
+        here, there = (self.seen(each).clip(SMALLEST_SHARE) for each in (fiber, canvas.fiber))
+        return here / there
+
 
 @dataclass(frozen=True)
 class Light:
@@ -191,7 +226,20 @@ def draw_galaxy(
     rng: np.random.Generator,
     irregularity: Irregularity = REGULAR,
 ) -> Light:
-    """The light of one galaxy, in the unit of `fiber_light`.
+    """The light of one galaxy, in the unit of `fiber_light`; see `light_of`."""
+    components = draw_components(structure, row, canvas, rng, irregularity)
+    return light_of(components, structure, row, fiber_light, canvas, irregularity)
+
+
+def light_of(
+    components: Components,
+    structure: Structure,
+    row: int,
+    fiber_light: np.ndarray,
+    canvas: Canvas,
+    irregularity: Irregularity = REGULAR,
+) -> Light:
+    """The light of a galaxy's components, in the unit of `fiber_light`.
 
     The light in the fiber is kept as given: the light of old stars, of young stars and of
     lines is each divided by the share of it that lies in a fiber (at least 0.02).
@@ -203,8 +251,8 @@ def draw_galaxy(
     irregularity : Irregularity
         Departures from the structure; default: none.
     """
-    transforms, shares = _components(structure, row, canvas, rng, irregularity)
-    seen = (shares @ transforms.real @ canvas.fiber).clip(LEAST_FIBER_SHARE)
+    transforms, shares = components.transforms, components.shares
+    seen = components.seen(canvas.fiber).clip(LEAST_FIBER_SHARE)
     light = Light(transforms, shares.T @ (fiber_light / seen[:, None]))
     if irregularity.dust is not None:
         light = _with_dust_lane(light, structure, row, canvas, irregularity)
@@ -233,14 +281,14 @@ def point_spread(canvas: Canvas, seeing: np.ndarray, shear: tuple[float, float])
 BULGE, NUCLEUS = 0, 2  # their places among the components
 
 
-def _components(
+def draw_components(
     structure: Structure,
     row: int,
     canvas: Canvas,
     rng: np.random.Generator,
-    irregularity: Irregularity,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Transforms (K, P), and the share of each in old stars, young stars and lines (3, K)."""
+    irregularity: Irregularity = REGULAR,
+) -> Components:
+    """The components of one galaxy, around its centre."""
     s, k = structure, row
     angle, ratio, young = s.angle[k], s.disk_axis_ratio[k], s.young_radius[k]
     offset = s.lopsidedness[k] * young
@@ -279,7 +327,7 @@ def _components(
         others = np.array([each[1:] for each in more]).T
         shares = np.column_stack([shares * (1 - others.sum(axis=1, keepdims=True)), others])
     transforms = np.stack([each[0].astype(np.complex64) for each in drawn + more])
-    return transforms, shares
+    return Components(transforms, shares)
 
 
 def _beyond(

@@ -16,6 +16,7 @@ from targetsel.errors import MockError
 from targetsel.mock.camera import PAN_STARRS, Camera
 from targetsel.mock.farther import with_farther
 from targetsel.mock.galaxies import Galaxies
+from targetsel.mock.images import FIBER
 from targetsel.mock.spectra import FiberSpectra
 from targetsel.tables.ids import uniform
 from targetsel.tables.parquet import SIMULATED
@@ -57,6 +58,9 @@ class Variation(DocumentModel):
     farther : float
         Share of the sources that lie beyond the real sample, to r = 20.8 and redshift 0.6; see
         `farther`. The range of redshift above is that of the real galaxies.
+    fiber : float
+        Diameter of the fiber that spectra and their lines are of [arcsec], on the same galaxies
+        and images.
     """
 
     seeing: Annotated[float, Quantity("", 0.3, 5.0)] = 1.0
@@ -74,6 +78,7 @@ class Variation(DocumentModel):
         tuple[float, float], Expected("two rising numbers from 0 up, such as [0.02, 0.1]")
     ] = (0.0, 1.0)
     farther: Annotated[float, Quantity("", 0.0, 1.0)] = 0.0
+    fiber: Annotated[float, Quantity("arcsec", 0.5, 10.0)] = FIBER
 
     @field_validator("redshift")
     @classmethod
@@ -134,6 +139,7 @@ class Variation(DocumentModel):
         without it keeps its bytes.
         """
         without = {name for name in LATER if not getattr(self, name)}
+        without |= {"fiber"} if self.fiber == FIBER else set()
         return self.model_dump(mode="json", exclude=without)
 
 

@@ -3,7 +3,8 @@
 For each galaxy a fiber spectrum is drawn from the anchor model, given the real galaxy's colours,
 luminosity and redshift. Its old stars form a bulge and a disk, young stars and lines a larger disk
 with arms and knots. The image agrees with the fiber spectrum: each component's light is divided
-by the share of it in a fiber. The image's total r flux is the real galaxy's.
+by the share of it in a fiber. The image's total r flux is the real galaxy's. The spectrum in a
+fiber of another width (`Variation.fiber`) follows from the shares of the same components in it.
 
 A source depends on the seed and its id alone, not on other sources. Each step has random numbers
 of its own, so that two variations of a sky differ only in the varied property.
@@ -21,7 +22,7 @@ from targetsel.mock.anchor import DECODER_PIXELS, FIRST, LAST, Anchor
 from targetsel.mock.camera import PAN_STARRS, Camera
 from targetsel.mock.exposure import Exposures
 from targetsel.mock.galaxies import Galaxies
-from targetsel.mock.images import FiberLight, draw_galaxy
+from targetsel.mock.images import FIBER, FiberLight, draw_components, light_of
 from targetsel.mock.irregular import REGULAR, draw_irregularity, misplaced
 from targetsel.mock.morphology import N_NORMALS as STRUCTURE_NORMALS
 from targetsel.mock.morphology import Structure, draw_structure
@@ -135,7 +136,9 @@ def observe_block(
     far = bool(variation.farther)
     light = _fiber_light(galaxies, spectra, survey, far)
     exposures = Exposures(survey, variation, size)
-    flux = _images(galaxies, light, structure, chances, exposures)
+    flux, gains = _images(galaxies, light, structure, chances, exposures)
+    if variation.fiber != FIBER:
+        spectra, light = spectra.times(gains), light.times(gains)
     shape = spectra.total[:, DECODER_PIXELS]
     shape = shape / np.sqrt((shape**2).sum(axis=1, keepdims=True))
     noise = normals(Step.SPECTROGRAPH, 1 + shape.shape[1])
@@ -163,21 +166,26 @@ def _images(
     structure: Structure,
     chances: list[Chance],
     exposures: Exposures,
-) -> np.ndarray:
-    """Cutouts [nanomaggy], float32, shape (N, B, size, size)."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cutouts [nanomaggy], float32, shape (N, B, size, size), and `Components.gain`, (N, 3)."""
     survey, size, realism = exposures.survey, exposures.size, exposures.variation.realism
+    canvas = exposures.canvas
+    fiber = canvas.fiber_of(exposures.variation.fiber)
     r = survey.bands.index("r")
     r_flux = galaxies.flux[:, 2] / NJY_PER_NANOMAGGY
     magnitude = ab_magnitude(galaxies.flux[:, 2])
     flux = np.empty((len(galaxies), len(survey.bands), size, size), dtype=np.float32)
+    gains = np.empty((len(galaxies), 3))
     for row, chance in enumerate(chances):
         shape = REGULAR
         if realism:
             shape = draw_irregularity(structure, row, survey, realism, chance.of(Step.SHAPE))
         places = chance.of(Step.PLACES)
-        source = draw_galaxy(structure, row, light.of(row), exposures.canvas, places, shape)
+        parts = draw_components(structure, row, canvas, places, shape)
+        gains[row] = parts.gain(fiber, canvas)
+        source = light_of(parts, structure, row, light.of(row), canvas, shape)
         flux[row] = exposures.image(source.scaled(r, r_flux[row]), magnitude[row], chance)
-    return flux
+    return flux, gains
 
 
 def _fiber_light(

@@ -4,7 +4,7 @@ Stars, dust and lines are drawn from the anchor model. The spectrograph is like 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from targetsel.mock.anchor import EDGES, FIBER_SHARE, LUMINOSITY, WAVELENGTH, An
 from targetsel.mock.anchor import N_NORMALS as N_DRAWN
 from targetsel.mock.continuum import N_NORMALS as N_CONTINUUM
 from targetsel.mock.continuum import Continuum, break_strength, draw_continuum
-from targetsel.mock.emission import agn_weight, gas_dust, line_spectrum, profile
+from targetsel.mock.emission import agn_weight, continuum_at, gas_dust, line_spectrum, profile
 from targetsel.spectra.grid import wavelengths
 
 # Uncertainty of the *fiber's* features known from broad bands: a whole galaxy's colour is not its
@@ -67,6 +67,27 @@ class FiberSpectra:
     def total(self) -> np.ndarray:
         """Flux density of stars and lines, shape (N, L)."""
         return self.old + self.young + self.lines
+
+    def times(self, factors: np.ndarray) -> FiberSpectra:
+        """The spectra of another fiber, which receives factors (N, 3) of this one's light.
+
+        They are of old stars, young stars and lines. What shapes depend on stays: excess, dust
+        and nucleus.
+        """
+        old, young, lines = factors.T[:, :, None]
+        changed = replace(
+            self,
+            old=old * self.old,
+            young=young * self.young,
+            lines=lines * self.lines,
+            ultraviolet=factors[:, :2, None] * self.ultraviolet,
+        )
+        before, after = (each.old + each.young for each in (self, changed))
+        widths = {
+            name: factors[:, 2] * width * continuum_at(name, before) / continuum_at(name, after)
+            for name, width in self.widths.items()
+        }
+        return replace(changed, widths=widths)
 
 
 def draw_spectra(

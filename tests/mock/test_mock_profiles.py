@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from targetsel.mock.images import (
-    FIBER_RADIUS,
+    FIBER,
     FIBER_SEEING,
     canvas_of,
     phases,
@@ -89,7 +89,7 @@ def test_fiber_takes_the_share_of_a_round_gaussian_that_the_formula_says(sigma):
     share = CANVAS.fiber @ CANVAS.gaussian(ROUND * sigma**2)
     blurred = sigma**2 + (FIBER_SEEING / 2.3548) ** 2
     # The canvas ends at 16 arcsec, where light of the widest ones comes round again.
-    assert share == pytest.approx(1 - np.exp(-0.5 * FIBER_RADIUS**2 / blurred), abs=2e-3)
+    assert share == pytest.approx(1 - np.exp(-0.5 * (FIBER / 2) ** 2 / blurred), abs=2e-3)
 
 
 def test_fiber_share_does_not_depend_on_the_pixels():
