@@ -179,6 +179,8 @@ def score(
             id_col=id_col,
         ).run
         assert isinstance(partitioned, PartitionedScore)
+        if partitioned.redshift_left_out:
+            say(partitioned.redshift_left_out)
         say_partitions(partitioned)
         return
     file = CatalogFile.open(catalog, ra_col=ra_col, dec_col=dec_col, id_col=id_col)
@@ -224,6 +226,8 @@ def score(
         )
     for line in brightness_lines(find_brightness(file.schema, brightness or (), catalog)):
         say(line)
+    if scored.redshift_left_out:
+        say(scored.redshift_left_out)
     if scored.caution:
         say(f"caution: {scored.caution}")
     say_written(scored.output)

@@ -144,7 +144,7 @@ class FramePlan:
         """
         ensemble, store = networks.read()
         table = noted_table(frame, told)
-        check_names(table.schema, PLACE, ensemble.predicts_redshift)
+        check_names(table.schema, PLACE)
         file = CatalogFile.of(PLACE, InMemory(table), **columns, may_be_empty=True)
         file = replace(file, schema=with_brightness(file.schema, brightness, root))
         schema = scored_schema(file, ensemble)

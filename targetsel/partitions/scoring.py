@@ -31,7 +31,7 @@ from targetsel.photometry.brightness import with_brightness
 from targetsel.photometry.columns import notes_in
 from targetsel.remote.copies import copies
 from targetsel.rules.rules import Rules
-from targetsel.scored.columns import NOT_NEEDED
+from targetsel.scored.columns import NOT_NEEDED, REDSHIFT_LEFT_OUT
 from targetsel.scoring.ensemble import Ensemble
 from targetsel.scoring.rows import ScoreOptions
 from targetsel.scoring.stream import (
@@ -70,6 +70,12 @@ class PartitionedScore(PartitionedRun):
     def n_unmeasured(self) -> int:
         """Sources with a prediction that lack the posterior of a proxy."""
         return int(self.total("unmeasured"))
+
+    @property
+    def redshift_left_out(self) -> str:
+        """Why predicted redshifts are not written (see `ScoreRun`); empty where they are."""
+        said = (str(each.facts.get(REDSHIFT_LEFT_OUT, "")) for each in self.states)
+        return next(filter(None, said), "")
 
     @property
     def n_not_needed(self) -> int:
@@ -229,6 +235,7 @@ def work_of(job: Job) -> Work:
             "statuses": run.statuses,
             "cutouts": run.n_cutouts,
             "unmeasured": run.n_unmeasured,
+            **({REDSHIFT_LEFT_OUT: said} if (said := run.redshift_left_out) else {}),
         }
 
     return partial(write_part, job, catalog, write=write)

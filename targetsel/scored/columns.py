@@ -5,7 +5,7 @@ scatter and 68 % interval, and the proxies' joint posterior in the form that rul
 each proxy a column of quantiles, and one of its correlations with the proxies before it, so that
 a rule only reads what it names; and the source's group in the calibration's copula, which is kept
 in that column's metadata. Where the ensemble predicts the redshift too, `photoz` stands behind the
-proxies with the same columns.
+proxies with the same columns, unless the catalog has a column of that name, which then stays.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from targetsel.tables.parquet import footer_in
 APPEARANCE = (MAGNITUDE, "cutout_colour", "cutout_size")  # quantities that support depends on
 STATUS = "status"
 APERTURE = "aperture"  # entry of a footer: diameter of the fiber that strengths are of [arcsec]
+REDSHIFT_LEFT_OUT = "redshift_left_out"  # and why a predicted redshift is not written
 NOT_NEEDED = "not needed"  # of sources that no rule could choose, where score was given rules
 UNMEASURED_PROXIES = "unmeasured"
 WITHOUT = "there is no prediction (see status)"
@@ -277,29 +278,46 @@ def has_whole_posteriors(schema: pa.Schema) -> bool:
     return mean == cov == 0 or (d > 0 and cov * d == mean * (d * (d + 1) // 2))
 
 
-def check_names(catalog: pa.Schema, place: str, redshift: bool = False) -> None:
+def own_redshifts(catalog: pa.Schema) -> tuple[str, ...]:
+    """The columns of a catalog that are called as those of a predicted redshift, such as `photoz`.
+
+    Rules mean these by their names, so that scoring leaves them as they are.
+    """
+    ours = {each.name for each in scored_columns(1, 1, redshift=True)}
+    ours -= {each.name for each in scored_columns(1, 1)}
+    return tuple(name for name in catalog.names if name in ours)
+
+
+def why_left_out(catalog: pa.Schema) -> str:
+    """Why a predicted redshift is not written beside a catalog's columns; empty where it is."""
+    own = own_redshifts(catalog)
+    if not own:
+        return ""
+    names = ", ".join(f"'{name}'" for name in own)
+    columns, them = ("columns", "them") if len(own) > 1 else ("column", "it")
+    return (
+        f"redshifts are predicted but not written: the catalog has the {columns} {names} of its "
+        f"own. Rename {them} to have both"
+    )
+
+
+def check_names(catalog: pa.Schema, place: str) -> None:
     """Refuse a catalog that already has a column of a name that scoring adds.
 
-    Parameters
-    ----------
-    redshift : bool
-        Whether the ensemble predicts the redshift too, so that scoring adds `photoz`.
+    Names of a predicted redshift may be there (see `own_redshifts`).
 
     Raises
     ------
     CatalogError
         Names the column and `place`.
     """
-    added = {column.name for column in scored_columns(1, 1, redshift)}
+    added = {column.name for column in scored_columns(1, 1)}
     clash = [name for name in catalog.names if name in added]
     if clash:
         names = ", ".join(f"'{name}'" for name in clash[:5])
-        hint = "(is this a scored catalog already?)"
-        if all(name.startswith(PHOTOZ) for name in clash):
-            hint = "(the ensemble predicts redshifts of its own)"
         raise CatalogError(
             f"{place}: has the column{'s' if len(clash) > 1 else ''} {names}, which score would "
-            f"write. Rename or drop them {hint}"
+            "write. Rename or drop them (is this a scored catalog already?)"
         )
 
 

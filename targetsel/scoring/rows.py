@@ -15,7 +15,13 @@ from targetsel.imaging.cutout import Cutouts, Images, cut_out
 from targetsel.imaging.measurements import MAGNITUDE
 from targetsel.networks.posterior import LatentPosterior, moments_to_store, with_deviations
 from targetsel.novelty.novelty import Typicality, typicality
-from targetsel.scored.columns import STATUS, SUMMARIES, UNMEASURED_PROXIES, scored_columns
+from targetsel.scored.columns import (
+    STATUS,
+    SUMMARIES,
+    UNMEASURED_PROXIES,
+    own_redshifts,
+    scored_columns,
+)
 from targetsel.scored.slim import slimmed
 from targetsel.sky.catalog import HEALPIX, Catalog
 from targetsel.spectra.copula import GROUP
@@ -77,7 +83,7 @@ def score_rows(
     -------
     pa.Table
         The catalog's columns and those of `scored.columns.scored_columns`; of slim rows, all but
-        the latents' posterior.
+        the latents' posterior. A catalog's own column `photoz` stays, and no redshift is added.
 
     Raises
     ------
@@ -154,18 +160,23 @@ def assemble(
     summary : mapping of column name to ndarray of N rows
         Result of `summarise`, with class probabilities calibrated.
     joint : JointCalibration, optional
+        Its groups follow from the whole summary, whatever is written of it.
     slim : bool
         Whether the rows shall be slim (see `scored.slim`).
     """
     (n, m, _), d = posterior.member_mean.shape, posterior.n_latents
     lower, latents = np.tril_indices(d), posterior.latents
     good = cutouts.status == "ok"
-    unmeasured = unmeasured_proxies(summary)
+    redshift = posterior.has_redshift and not own_redshifts(catalog.table.schema)
+    written = scored_columns(d, m, redshift)
+    own = {column.name for column in written}
+    told = {name: each for name, each in summary.items() if name in own}
+    unmeasured = unmeasured_proxies(told)
     values = {
         "latent_mean": latents.mean,
         "latent_cov": latents.cov[:, lower[0], lower[1]],
         **moments_to_store(posterior),
-        **summary,
+        **told,
         GROUP: np.where(good, joint.groups(summary), -1) if joint else np.full(n, -1),
         MAGNITUDE: posterior.magnitude,
         "cutout_colour": typical.appearance[:, 1],
@@ -191,7 +202,6 @@ def assemble(
     table = catalog.table
     if HEALPIX.name not in table.column_names:
         table = table.append_column(HEALPIX, pa.array(catalog.healpix))
-    written = scored_columns(d, m, posterior.has_redshift)
     for column in (each for each in written if each.name in values):
         field = column.field
         if column.name == "member_cov":

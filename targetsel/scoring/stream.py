@@ -35,9 +35,11 @@ from targetsel.scored.columns import (
     APERTURE,
     APPEARANCE,
     NOT_NEEDED,
+    REDSHIFT_LEFT_OUT,
     STATUS,
     UNMEASURED_PROXIES,
     check_names,
+    why_left_out,
 )
 from targetsel.scored.simulated_training import CAUTION, caution_about
 from targetsel.scored.slim import compression
@@ -102,6 +104,9 @@ class ScoreRun:
         Why rules need the predictions of all sources; empty where they do not, or none were given.
     caution : str
         What to know of an ensemble that learnt from simulated images only; else empty.
+    redshift_left_out : str
+        Why predicted redshifts are not written: the catalog has a column `photoz` of its own.
+        Empty where they are, or none are predicted.
     """
 
     output: Path
@@ -113,6 +118,7 @@ class ScoreRun:
     support: Tally
     all_needed: str = ""
     caution: str = ""
+    redshift_left_out: str = ""
 
     @property
     def n_not_needed(self) -> int:
@@ -136,7 +142,8 @@ def score(
     Columns of brightness get a note on what they hold: by `brightness`, such as "r_sdss=rmag", the
     YAML file beside the catalog, or their usual names (see `photometry.brightness`).
 
-    A column of images inside the catalog (see `imaging.nested_images`) is left out.
+    A column of images inside the catalog (see `imaging.nested_images`) is left out. A column
+    `photoz` of its own stays, and no redshift is added.
 
     With `ask`, which binds rules to the columns that the scored catalog will have, pixels are read
     of those sources alone that the rules need; the others keep their row, without predictions.
@@ -156,7 +163,7 @@ def score(
     check_table_output(output, (*paths_in([catalog]), store.path))
     plan = ensemble.input
     check_suits(store, plan.bands, plan.pixel_scale, plan.size, ensemble.name, OTHER_BANDS)
-    check_names(catalog.schema, str(catalog.path), ensemble.predicts_redshift)
+    check_names(catalog.schema, str(catalog.path))
     catalog = _prepared(catalog, brightness)
     catalog.check()
     asked = ask(scored_schema(catalog, ensemble)) if ask else None
@@ -208,6 +215,7 @@ def score(
         support,
         needed.reason if needed else "",
         provenance.get(CAUTION, ""),
+        provenance.get(REDSHIFT_LEFT_OUT, ""),
     )
 
 
@@ -221,7 +229,7 @@ def needed_sources(
 
     For images that are packed into a store first. Parameters as of `score`.
     """
-    check_names(catalog.schema, str(catalog.path), ensemble.predicts_redshift)
+    check_names(catalog.schema, str(catalog.path))
     catalog = _prepared(catalog, brightness)
     schema = schema_of_chunks(catalog)
 
@@ -413,6 +421,8 @@ def full_provenance(
         provenance |= SIMULATED
     if caution := caution_about(ensemble.card, simulated):
         provenance[CAUTION] = caution
+    if ensemble.predicts_redshift and (why := why_left_out(catalog)):
+        provenance[REDSHIFT_LEFT_OUT] = why
     provenance["rules"] = asked.provenance if asked else None
     return provenance
 

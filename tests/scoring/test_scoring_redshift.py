@@ -14,9 +14,10 @@ from targetsel.scored.file import ScoredFile
 from targetsel.scored.rows import Scored
 from targetsel.scoring.ensemble import Ensemble
 from targetsel.scoring.rows import ScoreOptions, score_rows
-from targetsel.scoring.stream import provenance_of, score
+from targetsel.scoring.stream import full_provenance, provenance_of, score
 from targetsel.sky.catalog import Catalog, CatalogFile
 from targetsel.spectra.lines import PREDICTABLE
+from targetsel.spectra.photoz import OF_MEMBERS
 from targetsel.spectra.proxies import correlated, proxy_names
 from targetsel.tables.columns import matrix
 from tests.training.redshift_sky import SCATTER
@@ -71,12 +72,52 @@ def test_a_source_depends_on_itself_alone_in_photoz_too(scored):
     assert again.equals(scored.rows.slice(7, 2), check_metadata=False)
 
 
-def test_a_catalog_with_a_photoz_of_its_own_is_refused(scored, tmp_path):
-    table = scored.catalog.table.append_column("photoz", pa.array(scored.sky.redshift))
-    path = tmp_path / "own.parquet"
-    pq.write_table(table, path)
-    with pytest.raises(CatalogError, match=r"has the column 'photoz', .* redshifts of its own"):
-        score(CatalogFile.open(path), scored.store, scored.ensemble, tmp_path / "out.parquet")
+@pytest.fixture(scope="module")
+def own(scored):
+    """The first sources with a column `photoz` of the catalog's own."""
+    some = scored.catalog.table.slice(0, 20)
+    return Catalog.read(some.append_column("photoz", pa.array(np.full(20, 0.5))))
+
+
+@pytest.mark.parametrize("slim", [False, True])
+def test_a_photoz_of_the_catalogs_own_stays_and_changes_no_line_strength(scored, own, slim):
+    options = ScoreOptions(slim=slim)
+    rows = score_rows(own, scored.store, scored.ensemble, options)
+    assert rows["photoz"].to_pylist() == [0.5] * 20
+    assert proxy_names(rows.schema) == PREDICTABLE[:-1]
+    assert {*OF_MEMBERS, "photoz_std"}.isdisjoint(rows.column_names)
+    usual = score_rows(scored.catalog[:20], scored.store, scored.ensemble, options)
+    same = [name for name in rows.column_names if name != "photoz"]
+    assert rows.select(same).equals(usual.select(same))
+
+
+def test_a_percentile_of_the_catalogs_own_redshift_stays_too(scored):
+    some = scored.catalog.table.slice(0, 2).append_column("photoz_q16", pa.array([0.1, 0.2]))
+    rows = score_rows(Catalog.read(some), scored.store, scored.ensemble)
+    assert [name for name in rows.column_names if "photoz" in name] == ["photoz_q16"]
+
+
+def test_score_says_that_redshifts_are_left_out_and_why(scored, own, tmp_path):
+    path, out = tmp_path / "own.parquet", tmp_path / "out.parquet"
+    pq.write_table(own.table, path)
+    said = score(CatalogFile.open(path), scored.store, scored.ensemble, out).redshift_left_out
+    assert said == (
+        "redshifts are predicted but not written: the catalog has the column 'photoz' of its own. "
+        "Rename it to have both"
+    )
+    with ScoredFile(out) as file:
+        assert file.footer["redshift_left_out"] == said
+
+
+def test_nothing_is_left_out_without_such_a_column_or_without_predicted_redshifts(scored, own):
+    options = ScoreOptions()
+    for catalog, ensemble in (
+        (scored.catalog, scored.ensemble),
+        (own, Ensemble.read("mock-ps1")),
+    ):
+        schema = catalog.table.schema
+        told = full_provenance(schema, scored.store, ensemble, options, None, False)
+        assert "redshift_left_out" not in told
 
 
 def test_line_strengths_of_draws_do_without_the_redshift(scored):
@@ -98,10 +139,11 @@ def test_a_scored_file_keeps_all_of_it(scored, tmp_path):
         assert table[name].take(pa.array(order)).equals(scored.rows[name]), name
 
 
-def test_without_a_redshift_a_photoz_of_the_catalog_is_a_column_like_others():
+def test_a_photoz_of_the_catalog_is_a_column_like_others_beside_no_line_strength():
     check_names(pa.schema([("photoz", pa.float64())]), "a.fits")
-    with pytest.raises(CatalogError, match="'photoz'"):
-        check_names(pa.schema([("photoz", pa.float64())]), "a.fits", redshift=True)
+    both = pa.schema([("photoz", pa.float64()), ("ew_oii", pa.float64())])
+    with pytest.raises(CatalogError, match="has the column 'ew_oii', which score would write"):
+        check_names(both, "a.fits")
 
 
 def test_an_aperture_is_told_by_the_card_and_where_none_is_stated_by_no_footer(scored):
