@@ -10,12 +10,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy.spatial import KDTree
 
+from targetsel.statistics.region import NEIGHBOURS, CoveredRegion
 from targetsel.statistics.resampling import effective_size
-
-NEIGHBOURS = 10
-INSIDE = 0.99  # of the training sources themselves have support
 
 
 @dataclass(frozen=True)
@@ -34,47 +31,32 @@ class Support:
     def __len__(self) -> int:
         return len(self.appearance)
 
+    @cached_property
+    def region(self) -> CoveredRegion:
+        """The region, which 99 % of the training sources themselves lie in."""
+        return CoveredRegion(self.appearance)
+
     @property
     def known(self) -> bool:
         """Whether there are enough training sources to define the support."""
-        return len(self) > NEIGHBOURS
-
-    @cached_property
-    def _scale(self) -> np.ndarray:
-        low, high = np.quantile(self.appearance, [0.16, 0.84], axis=0)
-        return np.maximum((high - low) / 2, 1e-6)
-
-    @cached_property
-    def _tree(self) -> KDTree:
-        return KDTree(self.appearance / self._scale)
-
-    @cached_property
-    def reach(self) -> float:
-        """Distance to the tenth nearest other that holds 99 % of the training sources, in units
-        of half the width of 68 % of them in each quantity."""
-        distance, _ = self._tree.query(self._tree.data, NEIGHBOURS + 1)
-        return float(np.quantile(distance[:, -1], INSIDE))
+        return self.region.known
 
     def holds(self, appearance: np.ndarray) -> np.ndarray:
         """Whether ten training sources lie near, (N, 3) to (N,); False where appearance is NaN."""
-        good = np.isfinite(appearance).all(axis=1)
-        held = np.zeros(len(appearance), dtype=bool)
-        if good.any() and self.known:
-            distance, _ = self._tree.query(appearance[good] / self._scale, NEIGHBOURS)
-            held[good] = distance[:, -1] <= self.reach
-        return held
+        return self.region.holds(appearance)
 
     def weights(self, appearance: np.ndarray) -> np.ndarray:
         """Number of N sources that each training source stands for, shape (R,).
 
-        Every source is shared out among the ten training sources nearest to it, as in Lima et al.
-        (2008, MNRAS 390, 118), section 3, whose neighbourhoods are of training sources instead.
+        Every source is shared out among the ten training sources nearest to it; Lima et al. (2008,
+        MNRAS 390, 118), section 3, share by neighbourhoods of training sources instead, which
+        needs the whole catalog at once (`CoveredRegion`).
         Sources without support, or with NaN, count for none.
         """
         weights = np.zeros(len(self))
         held = self.holds(appearance)
         if held.any():
-            _, nearest = self._tree.query(appearance[held] / self._scale, NEIGHBOURS)
+            _, nearest = self.region.tree.query(appearance[held] / self.region.scale, NEIGHBOURS)
             np.add.at(weights, nearest.ravel(), 1 / NEIGHBOURS)
         return weights
 
