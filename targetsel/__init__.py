@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # what `_HOMES` says, for type checkers
     from targetsel.api.archives import fetch_surveys as fetch_surveys
     from targetsel.api.archives import trainingset as trainingset
     from targetsel.api.catalogs import partition as partition
+    from targetsel.api.catalogs import selection_weights as selection_weights
     from targetsel.api.handoff import assign as assign
     from targetsel.api.handoff import export as export
     from targetsel.api.handoff import import_assignment as import_assignment
@@ -120,7 +121,7 @@ _HOMES = {
         "fetch_surveys",
         "trainingset",
     ),
-    "api.catalogs": ("partition",),
+    "api.catalogs": ("partition", "selection_weights"),
     "api.handoff": (
         "assign",
         "export",

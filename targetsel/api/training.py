@@ -36,6 +36,7 @@ def train(
     latents: AnyPath | None = None,
     decoder: AnyPath | None = None,
     catalog: AnyPath | None = None,
+    like: AnyPath | None = None,
     group: str | None = None,
     preset: str = "default",
     members: int | None = None,
@@ -68,6 +69,10 @@ def train(
         Decoder of the latents, a folder or file; by default that of `init`.
     catalog : str or Path, optional
         With groups, weights, redshifts, magnitudes.
+    like : str or Path, optional
+        Catalog of the sources that predictions are for: labelled sources are weighted so that
+        their magnitudes and colours, in `catalog`, are distributed as there (see
+        `selection_weights`).
     group : str, optional
         Column of the catalog; sources of one group stay together, in training or in testing.
     preset : str
@@ -112,7 +117,8 @@ def train(
     SpectrumError
         If the spectra or latents cannot be read, or not one of both is given.
     CatalogError
-        If the catalog cannot be read, or lacks the column of groups.
+        If a catalog cannot be read, lacks the column of groups, or labelled sources are too unlike
+        those of `like`.
     EnsembleError
         If an option does not suit the others or the ensemble to start from, there are too few
         sources, or the folder holds a training of something else.
@@ -121,6 +127,7 @@ def train(
 
     See Also
     --------
+    selection_weights : What `like` gives the labelled sources.
     calibrate : Correct the new ensemble.
     score : Takes it.
     encode_spectra : Writes the latents of measured spectra.
@@ -154,6 +161,7 @@ def train(
         path_of(catalog),
         group,
         None if init is None else str(init),
+        path_of(like),
     )
     inputs = TrainingInputs.read(
         files,

@@ -36,6 +36,13 @@ def train(
     catalog: Annotated[
         Path | None, typer.Option(help="Catalog with groups, weights, redshifts, magnitudes.")
     ] = None,
+    like: Annotated[
+        Path | None,
+        typer.Option(
+            help="Catalog of the sources that predictions are for: labelled sources are weighted "
+            "so that their magnitudes and colours, in CATALOG, are distributed as there."
+        ),
+    ] = None,
     group: Annotated[
         str | None,
         typer.Option(
@@ -110,6 +117,7 @@ def train(
         latents=latents,
         decoder=decoder,
         catalog=catalog,
+        like=like,
         group=group,
         preset=preset,
         members=members,

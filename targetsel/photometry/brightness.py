@@ -51,6 +51,15 @@ def find_brightness(
     return CatalogPhotometry.of(schema.empty_table(), given_columns(schema, given, catalog))
 
 
+def brightness_columns(schema: pa.Schema, catalog: Path | str) -> list[str]:
+    """The names of the columns of values and of errors that `find_brightness` finds.
+
+    `catalog` is a name without a file for a table in memory.
+    """
+    found = find_brightness(schema, catalog=catalog if isinstance(catalog, Path) else None)
+    return [each.name for each in found.columns.values()]
+
+
 def given_columns(
     schema: pa.Schema, given: Iterable[str] = (), catalog: Path | None = None
 ) -> tuple[PhotometricColumn, ...]:

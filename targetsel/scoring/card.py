@@ -17,6 +17,7 @@ from targetsel.documents.models import DocumentModel, Expected, read_model
 from targetsel.errors import EnsembleError
 from targetsel.networks.input_plan import InputPlan
 from targetsel.networks.network import NetworkPlan
+from targetsel.photometry.selection_weights import SelectionRecord
 
 SCHEMA = "targetsel/ensemble/v1"
 ALWAYS = ("decoder.safetensors", "novelty.safetensors")  # files beside those of the members
@@ -67,6 +68,7 @@ class TrainingCard(DocumentModel):
     label_noise: list[float]
     support: dict[str, Any]
     split_seed: int | None = None
+    selection: SelectionRecord | None = None
 
 
 class HalfPrecisionCard(DocumentModel):

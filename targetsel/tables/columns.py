@@ -410,6 +410,23 @@ def numbers_named(
     return field
 
 
+def weights_of(table: pa.Table, place: Path | str = "the catalog") -> np.ndarray | None:
+    """Number of sources that each of a catalog stands for, shape (N,); None without `weight`.
+
+    Raises
+    ------
+    CatalogError
+        If they are not numbers from 0 up, or none is above 0.
+    """
+    if "weight" not in table.column_names:
+        return None
+    numbers_named(table.schema, "weight", place)
+    weight = floats(table["weight"])
+    if not (np.isfinite(weight) & (weight >= 0)).all() or not weight.any():
+        raise CatalogError(f"{place}, column 'weight': expected numbers from 0 up, some above 0.")
+    return weight
+
+
 # The natures of a file's column that can serve as one of a declared nature.
 _SERVES = {nature: (nature,) for nature in PLURAL} | {
     "a number": ("a number", "a whole number"),

@@ -27,13 +27,14 @@ from targetsel.scoring.ensemble import FEWEST_HELD_OUT, Ensemble, fit_reference
 from targetsel.sky.catalog import Catalog
 from targetsel.spectra.decoder import Decoder
 from targetsel.spectra.photoz import COLUMNS
+from targetsel.tables.columns import weights_of
 from targetsel.tables.files import written_beside
 from targetsel.tables.ids import matched
 from targetsel.tables.parquet import write_table
 from targetsel.tables.reading import reading
 from targetsel.training.card import describe, latent_rmse, validated
 from targetsel.training.examples import Examples, PreparedCutouts, Split, held_out, thinned
-from targetsel.training.labels import Labels, groups_of, weights_of
+from targetsel.training.labels import Labels, groups_of
 from targetsel.training.members import Member, MemberProgress, TrainedMember, train_members
 from targetsel.training.optimisation import check_unfinished, unfinished
 from targetsel.training.plan import TrainingPlan, differences
@@ -133,6 +134,8 @@ def _train(
     report(f"{len(labels)} sources have cutouts and labels")
     learnt = "latents and redshift" if plan.network.redshift is not None else "latents"
     report(f"to be learnt: {learnt}")
+    for line in labels.selection.lines() if labels.selection else ():
+        report(line)
     for reason, count in labels.left_out.items():
         if count:
             report(f"left out: {count} {reason}")
@@ -144,7 +147,7 @@ def _train(
     seed, n_members = plan.split
     split = Split.of(known.source_id, known.group, n_members, seed)
     test = known.take(split.test)
-    ordinary = thinned(test.source_id, test.weight)
+    ordinary = thinned(test.source_id, test.weight if test.sampled is None else test.sampled)
     _check_test(len(test), len(ordinary))
     members = _members(work, pixels, usable, labels, split, plan)
     report(

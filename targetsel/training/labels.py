@@ -14,7 +14,8 @@ import pyarrow as pa
 from targetsel.errors import CatalogError, SpectrumError, close_or_known, counted, did_you_mean
 from targetsel.imaging.store import CutoutStore
 from targetsel.networks.redshift_scale import RedshiftScale
-from targetsel.sky.catalog import Catalog
+from targetsel.photometry.selection_weights import SelectionRecord, weights_like
+from targetsel.sky.catalog import Catalog, CatalogFile
 from targetsel.spectra.decoder import Decoder
 from targetsel.spectra.encoding import scatter_under_noise
 from targetsel.spectra.grid import N_PIXELS, wavelengths
@@ -23,11 +24,7 @@ from targetsel.spectra.photoz import COLUMNS, known_redshifts
 from targetsel.spectra.rest_frame import Basis
 from targetsel.spectra.spectrum import MeasuredSpectra, Spectra
 from targetsel.tables.any_format import is_simulated, may_hold_lists, table_reader
-from targetsel.tables.columns import (
-    floats,
-    matrix,
-    numbers_named,
-)
+from targetsel.tables.columns import matrix, weights_of
 from targetsel.tables.files import sha256_of_file
 from targetsel.tables.ids import exact_ids, joined, matched
 from targetsel.tables.numpy_files import names_in_npz, read_npz
@@ -61,6 +58,8 @@ class Labels:
         Group of each source; a group is never split between training and test.
     weight : ndarray, shape (N,)
         Number of sources of the sky that one stands for, up to a factor.
+    sampled : ndarray, shape (N,), or None
+        The weights before those of selection (`like`); None without these.
     redshift : ndarray, shape (N,), or None
         Redshifts to be learnt beside the latents, NaN where unknown; None: they are not.
     position : tuple of two ndarrays, shape (N,), or None
@@ -73,6 +72,8 @@ class Labels:
         Number of rows that were read and left out, by the reason.
     simulated : bool
         Whether a file's footer states that its images are simulated.
+    selection : SelectionRecord or None
+        How the weights of selection were made.
     """
 
     source_id: np.ndarray
@@ -80,12 +81,14 @@ class Labels:
     noise: np.ndarray
     group: np.ndarray = None  # type: ignore[assignment]
     weight: np.ndarray = None  # type: ignore[assignment]
+    sampled: np.ndarray | None = None
     redshift: np.ndarray | None = None
     position: tuple[np.ndarray, np.ndarray] | None = None
     about: dict[str, np.ndarray] = field(default_factory=dict)
     measured: dict[str, np.ndarray] = field(default_factory=dict)
     left_out: dict[str, int] = field(default_factory=dict)
     simulated: bool = False
+    selection: SelectionRecord | None = None
 
     def __post_init__(self) -> None:
         if self.group is None:
@@ -109,8 +112,8 @@ class Labels:
         order = np.argsort(ids, kind="stable")
         digest = hashlib.sha256("\n".join(ids[order]).encode())
         digest.update("\n".join(self.group.astype(str)[order]).encode())
-        redshift = () if self.redshift is None else (self.redshift,)
-        for values in (self.mean, self.noise, self.weight, *redshift):
+        more = (each for each in (self.redshift, self.sampled) if each is not None)
+        for values in (self.mean, self.noise, self.weight, *more):
             digest.update(np.ascontiguousarray(values[order], dtype=np.float64).tobytes())
         return digest.hexdigest()
 
@@ -213,8 +216,9 @@ class Labels:
             arrays[name] = {key: values[rows] for key, values in getattr(self, name).items()}
         if self.position is not None:
             arrays["position"] = self.position[0][rows], self.position[1][rows]
-        if self.redshift is not None:
-            arrays["redshift"] = self.redshift[rows]
+        for name in ("redshift", "sampled"):
+            if (values := getattr(self, name)) is not None:
+                arrays[name] = values[rows]
         return replace(self, **arrays)
 
     def with_catalog(
@@ -279,6 +283,40 @@ class Labels:
         found = replace(self, redshift=redshift, left_out=left_out)
         return found.take(np.flatnonzero(known))
 
+    def like(
+        self, target: CatalogFile, catalog: Catalog, place: Path | str = "the catalog"
+    ) -> Labels:
+        """The labels with weights that make them like the sources of a target catalog.
+
+        Parameters
+        ----------
+        target : CatalogFile
+        catalog : Catalog
+            Has the labelled sources' brightness. Those without one, and those that no source of
+            the target catalog is like, are left out.
+        place : Path or str
+            Name of this catalog, for errors.
+
+        Raises
+        ------
+        CatalogError
+            As `weights_like`.
+        """
+        rows = joined(self.source_id, catalog.source_id, "labels", place)
+        found = self.take(np.flatnonzero(rows >= 0))
+        table = catalog.table.take(pa.array(rows[rows >= 0]))
+        weights = weights_like(target, table, found.source_id, found.weight, place)
+        n_without = int((weights.weight == 0).sum())
+        left_out = self.left_out | {f"unlike all sources of {weights.record.like}": n_without}
+        found = replace(
+            found,
+            weight=weights.weight,
+            sampled=found.weight,
+            left_out=left_out,
+            selection=weights.record,
+        )
+        return found.take(np.flatnonzero(weights.weight > 0))
+
     def targets(self, scale: RedshiftScale | None) -> tuple[np.ndarray, np.ndarray]:
         """What networks learn and its noise, each (N, D): latents, and the redshift on its scale.
 
@@ -322,7 +360,9 @@ class Labels:
                 "sources, so there is nothing to learn. Look at the spectra and the decoder."
             )
         left_out = found.left_out | {
-            "labels without cutout": len(self) - len(found),
+            "labels without cutout": self.left_out.get("labels without cutout", 0)
+            + len(self)
+            - len(found),
             "cutouts without label": len(ids) - len(found),
         }
         return replace(found, left_out=left_out)
@@ -494,20 +534,3 @@ def groups_of(
         n = counted(column.null_count, "source")
         raise CatalogError(f"{place}, column '{name}': no group for {n}. Give every source one.")
     return column.to_numpy(zero_copy_only=False)
-
-
-def weights_of(table: pa.Table, place: Path | str = "the catalog") -> np.ndarray | None:
-    """Number of sources that each of a catalog stands for, shape (N,); None without `weight`.
-
-    Raises
-    ------
-    CatalogError
-        If they are not numbers from 0 up, or none is above 0.
-    """
-    if "weight" not in table.column_names:
-        return None
-    numbers_named(table.schema, "weight", place)
-    weight = floats(table["weight"])
-    if not (np.isfinite(weight) & (weight >= 0)).all() or not weight.any():
-        raise CatalogError(f"{place}, column 'weight': expected numbers from 0 up, some above 0.")
-    return weight

@@ -21,7 +21,7 @@ from targetsel.networks.input_plan import InputPlan
 from targetsel.networks.network import NetworkPlan, presets
 from targetsel.networks.redshift_scale import RedshiftScale
 from targetsel.scoring.ensemble import Ensemble, decoder_file, find_ensemble
-from targetsel.sky.catalog import Catalog
+from targetsel.sky.catalog import Catalog, CatalogFile
 from targetsel.spectra.decoder import FILE_NAME, Decoder
 from targetsel.spectra.photoz import COLUMNS
 from targetsel.tables.any_format import is_simulated
@@ -321,6 +321,8 @@ class TrainingFiles:
         Column of the catalog's groups.
     init : str or None
         Ensemble to start from: a folder, or a shipped one's name.
+    like : Path or None
+        Catalog that the labels are weighted like.
     """
 
     store: Path
@@ -330,6 +332,7 @@ class TrainingFiles:
     catalog: Path | None = None
     group: str | None = None
     init: str | None = None
+    like: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -382,10 +385,7 @@ class TrainingInputs:
         TargetselError
             If a file is missing or damaged, or files and options do not suit one another.
         """
-        if files.group is not None and files.catalog is None:
-            raise CatalogError(
-                f"--group {files.group}: is a column of no catalog. Name one with --catalog."
-            )
+        _check_catalog(files)
         start = None if files.init is None else Ensemble.read(files.init)
         decoder, place = _decoder(files, start)
         store = CutoutStore.open(files.store)
@@ -399,10 +399,15 @@ class TrainingInputs:
         labels = _labels(files, decoder, place, seed)
         if files.catalog is not None:
             simulated = labels.simulated or is_simulated(files.catalog)
-            labels = labels.with_catalog(Catalog.read(files.catalog), files.group, files.catalog)
+            catalog = Catalog.read(files.catalog)
+            labels = labels.with_catalog(catalog, files.group, files.catalog)
             labels = replace(labels, simulated=simulated)
         if redshift and (start is None or start.predicts_redshift):
             labels = labels.with_redshifts()
+        if files.like is not None:
+            assert files.catalog is not None
+            target = CatalogFile.open(files.like)
+            labels = labels.in_store(store).like(target, catalog, files.catalog)
         if start is not None:
             _check_redshift(start, labels, files, redshift)
         elif labels.redshift is not None:
@@ -411,6 +416,21 @@ class TrainingInputs:
         if aperture is None and start is not None:
             aperture = start.card.get("aperture")
         return cls(store, labels, replace(plan, aperture=aperture), decoder)
+
+
+def _check_catalog(files: TrainingFiles) -> None:
+    """Refuse options that need a catalog without one."""
+    if files.catalog is not None:
+        return
+    if files.group is not None:
+        raise CatalogError(
+            f"--group {files.group}: is a column of no catalog. Name one with --catalog."
+        )
+    if files.like is not None:
+        raise CatalogError(
+            f"--like {files.like}: weights compare the brightness of labelled sources with that of "
+            "this catalog, and the former is not known. Name their catalog with --catalog."
+        )
 
 
 def _scale(labels: Labels, files: TrainingFiles) -> RedshiftScale:

@@ -22,6 +22,7 @@ from safetensors import SafetensorError, safe_open
 from targetsel.errors import CutoutError, EnsembleError, OutputError, SpectrumError
 from targetsel.imaging.store import CutoutStore
 from targetsel.networks.input_plan import InputPlan
+from targetsel.photometry.selection_weights import SelectionRecord
 from targetsel.scoring.ensemble import Ensemble
 from targetsel.training.ensemble_training import draw_training, limits, print_epochs, train_into
 from targetsel.training.examples import Split, held_out, ids_hash
@@ -210,6 +211,26 @@ def test_a_test_that_weights_thin_out_is_refused_before_any_training(
 
 
 # ---------------------------------------------------------------- killed
+
+
+def test_weights_of_selection_are_in_the_card_and_leave_novelty_to_those_of_sampling(
+    store, labels, tmp_path
+):
+    record = SelectionRecord(
+        like="faint.parquet",
+        bands=["g_sdss", "r_sdss"],
+        neighbours=10,
+        n_labelled=N,
+        effective=40.5,
+        n_target=900,
+        outside=0.1,
+        left_out={},
+    )
+    lopsided = np.where(labels.source_id % 7 == 0, 1000.0, 1.0)  # would thin the test to too few
+    weighted = replace(labels, weight=lopsided, sampled=np.ones(N), selection=record)
+    card = train_into(tmp_path / "toy", store, weighted, toy_plan(store), toy_decoder(), quiet)
+    assert card["training"]["selection"] == record.model_dump()
+    assert Ensemble.read(tmp_path / "toy").card == card
 
 
 def test_a_training_killed_by_the_system_goes_on_to_the_same_weights(

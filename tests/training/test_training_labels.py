@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from targetsel.errors import CatalogError, SpectrumError
-from targetsel.sky.catalog import Catalog
+from targetsel.sky.catalog import Catalog, CatalogFile
 from targetsel.spectra.grid import wavelengths
 from targetsel.spectra.lines import measure
 from targetsel.spectra.rest_frame import Basis
@@ -337,3 +337,31 @@ def test_the_hash_knows_latents_and_groups_but_not_the_order():
     changed.mean[3, 0] += 1e-6
     assert changed.sha256 != labels.sha256
     assert Labels(labels.source_id, labels.mean, labels.noise).sha256 != labels.sha256
+
+
+def brightness(n, faintest, seed):
+    """Columns of a catalog of n sources to a faintest magnitude."""
+    r = 16 + (faintest - 16) * np.random.default_rng(seed).random(n)
+    return {"source_id": np.arange(1, n + 1), "gmag": r + 0.6, "rmag": r}
+
+
+def test_labels_like_a_fainter_catalog_weigh_their_faint_sources_more(tmp_path):
+    ours = catalog_file(tmp_path, **brightness(240, 19, 1), weight=np.full(240, 2.0))
+    target = catalog_file(tmp_path, **brightness(900, 18, 2))
+    labels = toy_labels().with_catalog(ours)
+    found = labels.like(CatalogFile.open(target), ours)
+    rmag = dict(zip(ours.source_id.tolist(), ours.table["rmag"].to_pylist(), strict=True))
+    faint = np.array([rmag[each] for each in found.source_id.tolist()]) > 18.2
+    n_gone = found.left_out["unlike all sources of the catalog"]
+    assert len(found) == 240 - n_gone < 200
+    assert faint.sum() < 15
+    assert found.weight.sum() == pytest.approx(240)
+    assert found.sampled.tolist() == [2.0] * len(found)
+    assert found.selection.n_labelled == 240
+    assert len({labels.sha256, found.sha256, replace(found, sampled=None).sha256}) == 3
+
+
+def test_sources_of_another_catalog_get_no_weights(tmp_path):
+    ours = catalog_file(tmp_path, **{**brightness(40, 19, 1), "source_id": np.arange(1000, 1040)})
+    with pytest.raises(CatalogError, match="none of its 240 ids is among the 40 of the catalog"):
+        toy_labels().like(CatalogFile.open(ours), ours)

@@ -4,11 +4,17 @@ from dataclasses import replace
 
 import pytest
 
-from targetsel.errors import EnsembleError
+from targetsel.errors import CatalogError, EnsembleError
 from targetsel.imaging.stretch import Stretch
 from targetsel.networks.input_plan import InputPlan
 from targetsel.networks.network import Network, count_parameters
-from targetsel.training.plan import differences, fine_tuning, named_plan
+from targetsel.training.plan import (
+    TrainingFiles,
+    TrainingInputs,
+    differences,
+    fine_tuning,
+    named_plan,
+)
 from tests.conftest import tiny_ensemble
 from tests.training.toy_sky import changed
 
@@ -127,3 +133,9 @@ def test_photometry_of_an_unusual_stretch_is_refused_but_fine_tuning_without_it_
 def test_an_aperture_is_a_diameter(aperture):
     with pytest.raises(EnsembleError, match=r"--aperture .*: expected a number above 0, in arcsec"):
         replace(named_plan("default", GRIZY, 6), aperture=aperture)
+
+
+def test_a_catalog_to_be_like_needs_that_of_the_labels(tmp_path):
+    files = TrainingFiles(tmp_path / "cutouts", spectra=tmp_path / "s.parquet", like=tmp_path / "t")
+    with pytest.raises(CatalogError, match=r"--like .*Name their catalog with --catalog"):
+        TrainingInputs.read(files)
