@@ -436,7 +436,12 @@ def compare(
 
 @with_addresses()
 def calibrate(
-    scored: AnyTable, truth: AnyPath, ensemble: AnyEnsemble, *, local: bool = True
+    scored: AnyTable,
+    truth: AnyPath,
+    ensemble: AnyEnsemble,
+    *,
+    local: bool = True,
+    like: AnyTable | None = None,
 ) -> Calibration:
     """Fit an ensemble's calibration to sources of known spectra, as `targetsel calibrate`.
 
@@ -449,6 +454,10 @@ def calibrate(
     ensemble : str, Path or Ensemble
     local : bool
         Also correct intervals by all that is predicted of a source.
+    like : str, Path or table, optional
+        Catalog of the sources that predictions are for: known sources are weighted so that their
+        magnitudes and colours, in the scored catalog, are distributed as there (see
+        `selection_weights`).
 
     Returns
     -------
@@ -458,8 +467,8 @@ def calibrate(
     Raises
     ------
     CatalogError
-        If a file cannot be read, the catalog was scored with a calibration, or too few of its
-        sources have known spectra.
+        If a file cannot be read, the catalog was scored with a calibration, too few of its
+        sources have known spectra, or these are too unlike those of `like`.
     EnsembleError
         If the ensemble is not the one that scored the catalog, or the latents are of another
         decoder.
@@ -468,6 +477,7 @@ def calibrate(
     --------
     score : Takes the calibrated ensemble.
     evaluate : The quality of predictions, calibrated or not.
+    selection_weights : What `like` gives the known sources.
     train : Makes the ensemble.
 
     Examples
@@ -480,8 +490,10 @@ def calibrate(
     >>> calibration.write("mine")
     """
     from targetsel.calibration.fitting import calibrate as fit
+    from targetsel.sky.catalog import CatalogFile
 
-    return fit(scored, Path(truth), ensemble_of(ensemble, calibrated=False), local=local)
+    target = None if like is None else CatalogFile.open(like)
+    return fit(scored, Path(truth), ensemble_of(ensemble, calibrated=False), local, target)
 
 
 @with_addresses("output")

@@ -22,6 +22,7 @@ from targetsel.calibration.proxies import ClassMap, DecoderResidual, ScoreMap, c
 from targetsel.documents.models import DocumentModel, read_model
 from targetsel.errors import EnsembleError
 from targetsel.networks.posterior import LatentPosterior
+from targetsel.photometry.selection_weights import SelectionRecord
 from targetsel.spectra.draws import ProxyDraws
 from targetsel.spectra.lines import BPT_CLASSES, PREDICTABLE, PROXIES
 from targetsel.spectra.proxies import ProxyPosterior
@@ -135,6 +136,9 @@ class Calibration(CalibrationSteps):
     left_out: dict[str, int] = Field(description="sources, by the reason")
     draws: dict[Literal["seed", "n"], int]
     magnitude: str = "AB, of the cutout's central light; see imaging/measurements.py"
+    selection: SelectionRecord | None = Field(
+        None, description="how the sources were weighted like a target catalog, if they were"
+    )
     coverage_of_90_percent: dict[str, Coverage] = Field(description="of each latent and proxy")
     _predicted: tuple[str, ...] = PrivateAttr(PROXIES)  # by its ensemble
 
@@ -181,7 +185,8 @@ class Calibration(CalibrationSteps):
         )
 
     def _bytes(self) -> bytes:
-        content = self.model_dump(mode="json", by_alias=True)
+        without = {"selection"} if self.selection is None else set()
+        content = self.model_dump(mode="json", by_alias=True, exclude=without)
         return (json.dumps(content, sort_keys=True, allow_nan=False) + "\n").encode()
 
     def write(self, folder: str | Path) -> None:

@@ -20,9 +20,12 @@ from targetsel.calibration.prediction import PredictedProxies, predict_proxies
 from targetsel.calibration.proxies import ClassMap, DecoderResidual, ScoreMap, mapped
 from targetsel.errors import CatalogError, EnsembleError
 from targetsel.imaging.measurements import MAGNITUDE
+from targetsel.photometry.brightness import brightness_columns
+from targetsel.photometry.selection_weights import SelectionRecord, weights_like
 from targetsel.scored.columns import predicts_redshift
 from targetsel.scored.file import RESTORE, ScoredFile
 from targetsel.scored.known_sources import KnownSources
+from targetsel.sky.catalog import CatalogFile
 from targetsel.spectra.decoder import Decoder, FoldedDecoder
 from targetsel.spectra.lines import BPT_PROXIES, PROXIES, bpt_probabilities, measure
 from targetsel.spectra.photoz import OF_MEMBERS, PHOTOZ
@@ -63,6 +66,7 @@ def calibrate(
     truth: Path,
     ensemble: DecodingEnsemble,
     local: bool = True,
+    like: CatalogFile | None = None,
 ) -> Calibration:
     """Calibration fitted to sources of known spectra, with its coverage on some of them.
 
@@ -80,6 +84,9 @@ def calibrate(
         is the number of sources that one stands for; sources of one `group_id` stay together.
     local : bool
         Also correct proxies by all that is predicted of a source (see `local.LocalScores`).
+    like : CatalogFile, optional
+        Target catalog that the known sources are weighted like, by the brightness in the scored
+        file (`weights_like`).
 
     Raises
     ------
@@ -87,7 +94,9 @@ def calibrate(
         If a file is unusable, known sources are too few, or the scored file is of another
         ensemble or calibrated already.
     """
-    known = read_known(scored, truth, ensemble)
+    known, selection = read_known(scored, truth, ensemble, like is not None), None
+    if like is not None:
+        known, selection = _weighted_like(known, like, scored)
     footer = footer_in(known.scored.schema.metadata)
     options = footer.get("options", {})
     try:
@@ -141,14 +150,22 @@ def calibrate(
         n_fitted=len(known),
         n_checked=len(others),
         left_out={why: count for why, count in known.left_out.items() if count},
+        selection=selection,
         draws={"seed": seed, "n": n_draws},
         coverage_of_90_percent=coverages,
     )
     return found.of_predicted(proxy_names(known.scored.schema))
 
 
-def read_known(scored: Path, truth: Path, ensemble: DecodingEnsemble) -> KnownSources:
+def read_known(
+    scored: Path, truth: Path, ensemble: DecodingEnsemble, with_brightness: bool = False
+) -> KnownSources:
     """Sources that a calibration can be fitted to; see `calibrate`.
+
+    Parameters
+    ----------
+    with_brightness : bool
+        Also keep the scored file's columns of fluxes and magnitudes.
 
     Raises
     ------
@@ -157,7 +174,7 @@ def read_known(scored: Path, truth: Path, ensemble: DecodingEnsemble) -> KnownSo
     """
     with ScoredFile(scored) as file:
         file.check_scored_by(ensemble.name, ensemble.sha256)
-        calibrated, schema = file.footer.get("calibration"), file.schema
+        calibrated, schema, place = file.footer.get("calibration"), file.schema, file.path
     if calibrated:
         raise CatalogError(
             f"{scored}: its posteriors are calibrated already. Score it with --uncalibrated first."
@@ -165,11 +182,25 @@ def read_known(scored: Path, truth: Path, ensemble: DecodingEnsemble) -> KnownSo
     predicted = (*PROXIES, PHOTOZ) if predicts_redshift(schema) else PROXIES
     needed = [MAGNITUDE, "member_mean", "member_cov", *(name + QUANTILES for name in predicted)]
     needed += OF_MEMBERS if predicts_redshift(schema) else ()
+    needed += brightness_columns(schema, place) if with_brightness else ()
     known = KnownSources.read(scored, truth, needed)
     counting = known.truth.known & (known.weight > 0)
     found = known.take(counting)
     left_out = known.left_out | {"with NaN for a truth": len(known) - len(found)}
     return replace(found, left_out=left_out)
+
+
+def _weighted_like(
+    known: KnownSources, like: CatalogFile, scored: Path
+) -> tuple[KnownSources, SelectionRecord]:
+    """The known sources with weights of selection, without those that get none."""
+    with ScoredFile(scored) as file:
+        place = file.path
+    found = weights_like(like, known.scored, known.source_id, known.weight, place)
+    none = found.weight == 0
+    left_out = {f"unlike all sources of {found.record.like}": int(none.sum())}
+    weighted = known.with_weights(found.weight).take(~none)
+    return replace(weighted, left_out=known.left_out | left_out), found.record
 
 
 def _check_size(truth: Path, fitted: KnownSources, others: KnownSources) -> None:

@@ -31,6 +31,13 @@ def calibrate(
             "what they claim for each kind of galaxies."
         ),
     ] = True,
+    like: Annotated[
+        Path | None,
+        typer.Option(
+            help="Catalog of the sources that predictions are for: known sources are weighted so "
+            "that their magnitudes and colours, in SCORED, are distributed as there."
+        ),
+    ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Replace an existing calibration.")
     ] = False,
@@ -57,7 +64,7 @@ def calibrate(
     check_output(place, (scored, truth))
     if place.exists() and not force:
         raise OutputError(f"{place}: already exists. Replace it with --force.")
-    calibration = api.calibrate(scored, truth, folder, local=local)
+    calibration = api.calibrate(scored, truth, folder, local=local, like=like)
     calibration.write(folder)
     print_coverages(calibration)
     simulated = "; images and spectra are simulated" if calibration.simulated else ""
@@ -65,6 +72,8 @@ def calibrate(
         f"fitted to {calibration.n_fitted:,} sources; these are the intervals of "
         f"{calibration.n_checked:,} of them, after a first fit to the others{simulated}"
     )
+    for line in calibration.selection.lines() if calibration.selection else ():
+        say(line)
     for why, count in calibration.left_out.items():
         say(f"left out: {count:,} {why}")
     say_uncalibrated(calibration, truth)

@@ -17,7 +17,7 @@ from targetsel.errors import CatalogError
 from targetsel.imaging.measurements import MAGNITUDE
 from targetsel.scored.columns import STATUS, column_names, n_latents, not_needed
 from targetsel.scored.file import ScoredFile
-from targetsel.scored.truth import GROUP, Truth, check_groups, numbers_in
+from targetsel.scored.truth import GROUP, WEIGHT, Truth, check_groups, numbers_in
 from targetsel.sky.positions import check_same_places
 from targetsel.spectra.proxies import proxy_names
 
@@ -265,6 +265,12 @@ class KnownSources:
         return replace(
             self, scored=table, truth=self.truth.take(rows), source_id=self.source_id[rows]
         )
+
+    def with_weights(self, weight: np.ndarray) -> KnownSources:
+        """The same sources with other weights, shape (N,)."""
+        rest = [name for name in self.truth.table.column_names if name != WEIGHT]
+        table = self.truth.table.select(rest).append_column(WEIGHT, pa.array(weight))
+        return replace(self, truth=replace(self.truth, table=table))
 
     @property
     def latents(self) -> np.ndarray:

@@ -14,7 +14,9 @@ import pytest
 from targetsel.calibration.calibration import FILE_NAME, Calibration
 from targetsel.calibration.fitting import calibrate, read_known
 from targetsel.errors import CatalogError, EnsembleError
+from targetsel.imaging.measurements import MAGNITUDE
 from targetsel.scoring.ensemble import Ensemble, find_ensemble
+from targetsel.sky.catalog import CatalogFile
 from targetsel.spectra.lines import PROXIES
 from targetsel.tables.parquet import read_footer, write_table
 from tests.calibration.known_sky import D, N, lists, posterior, write_known
@@ -395,3 +397,53 @@ def test_sources_without_latents_or_weight_do_not_mislead_the_others(files, ense
     there = np.isfinite(known.latents).all(axis=1)
     assert there.sum() == N - 25
     assert known.latents[there] == pytest.approx(np.array(latents[25:]), abs=1e-6)
+
+
+# ---------------------------------------------------------------- like another catalog
+
+
+def bright_and_faint(ids, magnitude):
+    """A catalog of sources with these magnitudes in g and r."""
+    fluxes = {
+        f"flux_{b}_sdss": 10 ** (-0.4 * (magnitude - 31.4)) * f
+        for b, f in zip("gr", (0.5, 1), strict=True)
+    }
+    columns = {"source_id": ids, "ra": ids * 1e-3, "dec": np.zeros(len(ids)), **fluxes}
+    table = pa.table(columns)
+    for name in fluxes:
+        field = pa.field(name, pa.float64(), metadata={"unit": "nJy"})
+        table = table.set_column(table.column_names.index(name), field, table[name])
+    return table
+
+
+def with_brightness(scored, place):
+    """The scored file with fluxes whose magnitude is that of its cutouts."""
+    table = pq.read_table(scored)
+    ids, magnitude = (table[name].to_numpy().astype(float) for name in ("source_id", MAGNITUDE))
+    catalog = bright_and_faint(ids, magnitude)
+    for name in ("flux_g_sdss", "flux_r_sdss"):
+        table = table.append_column(catalog.schema.field(name), catalog[name])
+    write_table(table, place, read_footer(scored))
+    return magnitude
+
+
+def test_a_calibration_like_a_fainter_catalog_counts_faint_sources_for_more(ensemble, tmp_path):
+    scored, truth = write_known(tmp_path, ensemble, 1200)
+    with_brightness(scored, place := tmp_path / "bright.scored.parquet")
+    rng = np.random.default_rng(1)
+    fainter = bright_and_faint(np.arange(5000.0), 15 + 4 * rng.random(5000) ** 0.7)
+    found = calibrate(place, truth, ensemble, local=False, like=CatalogFile.open(fainter))
+    plain = calibrate(place, truth, ensemble, local=False)
+    assert found.selection.bands == ["g_sdss", "r_sdss"]
+    assert 700 < found.selection.effective < found.selection.n_labelled == 1200
+    assert found.sha256 != plain.sha256
+    assert plain.selection is None
+    found.write(tmp_path)
+    assert Calibration.read(tmp_path, ensemble.sha256, D).selection == found.selection
+    assert "selection" not in json.loads(plain._bytes())
+
+
+def test_known_sources_without_brightness_cannot_be_weighted(files, ensemble):
+    target = CatalogFile.open(bright_and_faint(np.arange(500.0), np.linspace(15, 19, 500)))
+    with pytest.raises(CatalogError, match="has brightness in no band, and the catalog in g_sdss"):
+        calibrate(*files, ensemble, like=target)
