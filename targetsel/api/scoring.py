@@ -244,7 +244,7 @@ def observe(
     snr: float = 5.0,
     brightness: Sequence[str] = (),
     in_fiber: bool = False,
-    redshift: str | float = "redshift",
+    redshift: str | float = "",
     redshift_error: str | float = "",
     redshift_grid: str | None = None,
     ebv: str = "",
@@ -281,7 +281,8 @@ def observe(
     in_fiber : bool
         Use magnitudes of the light within the fiber, columns such as ``fiberflux_r``.
     redshift, redshift_error : str or float
-        A column, or one value for all.
+        A column, or one value for all; by default the column ``redshift``, or where there is none,
+        ``photoz`` with its posterior, if the ensemble predicts it.
     redshift_grid : str, optional
         "START:END", the redshifts of the first and last density, where `redshift` is a column
         with a list of densities.

@@ -25,6 +25,7 @@ from targetsel.networks.posterior import LatentPosterior
 from targetsel.photometry.selection_weights import SelectionRecord
 from targetsel.spectra.draws import ProxyDraws
 from targetsel.spectra.lines import BPT_CLASSES, PREDICTABLE, PROXIES
+from targetsel.spectra.photoz import PHOTOZ
 from targetsel.spectra.proxies import ProxyPosterior
 from targetsel.tables.files import written_beside
 
@@ -179,8 +180,11 @@ class Calibration(CalibrationSteps):
         what = "posteriors" if self.latents is not None else "line strengths"
         if not self.not_calibrated:
             return f"{what} {known}"
+        sources = (
+            "sources of known redshifts" if self.not_calibrated == (PHOTOZ,) else "known sources"
+        )
         return (
-            f"{what} {known}; not {', '.join(self.not_calibrated)}: score known sources with "
+            f"{what} {known}; not {', '.join(self.not_calibrated)}: score {sources} with "
             "--uncalibrated and fit it again with 'targetsel calibrate --force'"
         )
 

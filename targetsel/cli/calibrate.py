@@ -81,15 +81,27 @@ def calibrate(
 
 
 def say_uncalibrated(calibration: Calibration, truth: Path) -> None:
-    """Say which line strengths a calibration leaves as they are, why, and what to do."""
+    """Say which line strengths a calibration leaves as they are, why, and what to do.
+
+    And the same of redshifts.
+    """
     from targetsel.calibration.fitting import FEWEST
+    from targetsel.spectra.photoz import PHOTOZ, TRUE
     from targetsel.tables.any_format import table_reader
 
-    if not (without := calibration.not_calibrated):
+    if not calibration.not_calibrated:
+        return
+    with table_reader(truth) as file:
+        names = {*file.schema.names}
+    if PHOTOZ in calibration.not_calibrated:
+        few = f"tells that of fewer than {FEWEST} sources; give more"
+        none = f"has no column '{TRUE}'; join true redshifts to it"
+        say(f"{PHOTOZ} stays uncalibrated: {truth} {few if TRUE in names else none}")
+    without = [name for name in calibration.not_calibrated if name != PHOTOZ]
+    if not without:
         return
     what = ", ".join(without) if calibration.maps else "line strengths"
-    with table_reader(truth) as file:
-        held = {*without} & {*file.schema.names}
+    held = {*without} & names
     why = f"holds those of fewer than {FEWEST} sources" if held else "holds none"
     todo = (
         "give more" if held else "measure them with 'targetsel spectra measure' and join them to it"

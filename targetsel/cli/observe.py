@@ -50,9 +50,10 @@ def observe(
     redshift: Annotated[
         str,
         typer.Option(
-            help="Redshift: a column, one value for all such as 0.1, or a column of densities."
+            help="Redshift: a column, one value for all such as 0.1, or a column of densities. "
+            "Default: redshift, or where there is none, photoz with its errors."
         ),
-    ] = "redshift",
+    ] = "",
     redshift_error: Annotated[
         str,
         typer.Option(
@@ -127,6 +128,8 @@ def observe(
     for status, count in sorted(run.statuses.items(), key=lambda item: (-item[1], item[0])):
         say(f"{count:>10,}  {status}")
     dust = f"dimmed by dust of '{ebv}'" if ebv else "without Galactic dust"
+    if run.predicted:
+        say("redshifts as predicted from the images, photoz, with their errors")
     say(f"continuum from {', '.join(run.continuum)}")
     say(f"{run.exposure.spectrograph.name}, {run.exposure.time:g} s, lines {dust}")
     say_written(output)

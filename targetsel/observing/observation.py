@@ -16,14 +16,15 @@ import pyarrow as pa
 from targetsel.documents.models import parse_quantity
 from targetsel.errors import SpectrographError
 from targetsel.observing.continuum import Magnitudes
-from targetsel.observing.derived import DerivedPosterior, draws
+from targetsel.observing.derived import DerivedPosterior, between, correlated_scores, draws
 from targetsel.observing.lines import QUANTITIES, Line, ObservedLine, chosen_lines
-from targetsel.observing.redshift import Redshift, of_each, parse_grid, parse_redshift
+from targetsel.observing.redshift import Redshift, of_each
 from targetsel.observing.spectrograph import LONGEST, Exposure, Spectrograph, share_in_fiber
 from targetsel.scored.columns import NOT_NEEDED, SUMMARIES, not_needed, posterior_columns
 from targetsel.scored.file import ScoredFile
 from targetsel.scored.slim import compression
 from targetsel.selection.sources import Sources
+from targetsel.spectra.photoz import PHOTOZ
 from targetsel.spectra.proxies import (
     CORRELATION,
     NORMAL_SCORES,
@@ -120,7 +121,7 @@ class Observation:
         snr: float = 5.0,
         brightness: Sequence[str] = (),
         in_fiber: bool = False,
-        redshift: str = "redshift",
+        redshift: str = "",
         redshift_error: str = "",
         redshift_grid: str | None = None,
         reddening: str = "",
@@ -141,10 +142,8 @@ class Observation:
         with ScoredFile(scored) as file:
             catalog = beside or next(iter(paths_in([scored])), None)
             magnitudes = Magnitudes.find(file.schema, brightness, in_fiber, dereddened, catalog)
-        grid = parse_grid(redshift_grid) if redshift_grid else None
-        z, error = parse_redshift(redshift), parse_redshift(redshift_error)
-        chosen = chosen_lines(lines)
-        return cls(asked, chosen, Redshift(z, error, grid), magnitudes, radius, reddening)
+            at = Redshift.of(file.schema, redshift, redshift_error, redshift_grid)
+        return cls(asked, chosen_lines(lines), at, magnitudes, radius, reddening)
 
     def check(self, schema: pa.Schema) -> None:
         """Refuse a catalog that lacks columns, or has those to be written.
@@ -190,7 +189,7 @@ class Observation:
             ("no size", np.isfinite(share)),
             ("no E(B-V)", np.isfinite(reddening)),
             ("no magnitude", np.isfinite(flux).any(axis=1)),
-            ("no prediction", np.any(known, axis=0)),
+            ("no prediction", np.any(known, axis=0) & np.isfinite(redshift).all(axis=1)),
         ):
             troubles[~there & (troubles == "")] = why
         columns: dict[str, Any] = {}
@@ -200,7 +199,7 @@ class Observation:
             continuum = self.magnitudes.continuum(flux, at, reddening)
             seen = ObservedLine(line, redshift, continuum * share[:, None])
             columns |= self._place(seen)
-            derived += self._derived(seen, posterior, own)
+            derived += self._derived(seen, posterior, own, normals)
         columns |= _posterior_columns(derived, posterior)
         columns[STATUS] = np.where(troubles == "", "ok", troubles)
         return columns
@@ -234,18 +233,28 @@ class Observation:
         }
 
     def _derived(
-        self, seen: ObservedLine, posterior: ProxyPosterior, scores: np.ndarray
+        self,
+        seen: ObservedLine,
+        posterior: ProxyPosterior,
+        scores: np.ndarray,
+        of_redshift: np.ndarray,
     ) -> Iterator[DerivedPosterior]:
+        """Quantities of a line, of which `scores`, shape (S,), are independent of the redshift."""
         proxy = seen.line.proxy
         knots = np.asarray(posterior.knots(proxy), dtype=np.float64)
         if self.redshift.is_certain:
             width = knots
+        elif self.redshift.predicted:
+            scores = correlated_scores(scores, of_redshift, between(proxy, PHOTOZ, posterior))
+            width = posterior.value(proxy, scores)
         else:
             width = posterior.value(proxy, np.tile(scores, (len(knots), 1)))
         for quantity, values in seen.quantities(width, self.exposure).items():
             name = f"{quantity}_{seen.line.name}"
             if self.redshift.is_certain:
                 yield DerivedPosterior.monotone(name, proxy, values)
+            elif self.redshift.predicted:
+                yield DerivedPosterior.drawn_with(name, proxy, values, scores, of_redshift)
             else:
                 yield DerivedPosterior.drawn(name, proxy, values, scores)
 
@@ -261,11 +270,14 @@ class ObservedRun:
     continuum : tuple of str
         Columns of brightness that the continuum is from.
     exposure : Exposure
+    predicted : bool
+        Whether redshifts are those that the ensemble predicts.
     """
 
     statuses: Counter[str]
     continuum: tuple[str, ...]
     exposure: Exposure
+    predicted: bool = False
 
 
 def write_observed(scored: AnyTable, observation: Observation, output: Path) -> ObservedRun:
@@ -297,7 +309,7 @@ def write_observed(scored: AnyTable, observation: Observation, output: Path) -> 
                     piece = piece.append_column(each.field, values)
                 sink.write(piece)
     names = tuple(each.name for each in observation.magnitudes.columns)
-    return ObservedRun(statuses, names, observation.exposure)
+    return ObservedRun(statuses, names, observation.exposure, observation.redshift.predicted)
 
 
 @contextmanager
@@ -380,7 +392,11 @@ def provenance_of(observation: Observation) -> dict[str, Any]:
         "source": exposure.spectrograph.source,
         "time": exposure.time,
         "snr": exposure.snr,
-        "redshift": [redshift.value, redshift.error, redshift.grid],
+        "redshift": [
+            redshift.value,
+            PHOTOZ + QUANTILES if redshift.predicted else redshift.error,
+            redshift.grid,
+        ],
         "magnitudes": [
             [str(column.band), column.name] for column in observation.magnitudes.columns
         ],

@@ -1,4 +1,4 @@
-"""Redshifts as observers know them: a value, a value with its error, or a PDF on a grid."""
+"""Redshifts as observers know them: a value, with its error, a PDF on a grid, or a prediction."""
 
 from __future__ import annotations
 
@@ -12,10 +12,14 @@ from scipy.special import ndtr
 
 from targetsel.errors import SpectrographError, did_you_mean
 from targetsel.photometry.flux import known_magnitudes
+from targetsel.scored.columns import predicts_redshift
+from targetsel.spectra.photoz import PHOTOZ
+from targetsel.spectra.proxies import QUANTILES, interpolate
 from targetsel.tables.columns import floats, in_unit, matrix, unit_of
 from targetsel.tables.types import held, is_list, is_number
 
 HIGHEST = 10.0
+OWN = "redshift"  # the column that is the catalog's
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,8 @@ class Redshift:
         The column of standard deviations, or that of all sources; none if empty or 0.
     grid : (float, float) or None
         The redshifts of the first and the last density, if the column holds densities.
+    predicted : bool
+        Whether it is drawn from the posterior that the ensemble predicts, `photoz`.
 
     Raises
     ------
@@ -38,9 +44,10 @@ class Redshift:
         If a number is not from 0 to `HIGHEST`, or densities are given an error or are no column.
     """
 
-    value: str | float = "redshift"
+    value: str | float = OWN
     error: str | float = ""
     grid: tuple[float, float] | None = None
+    predicted: bool = False
 
     def __post_init__(self) -> None:
         for what, given in (("redshift", self.value), ("redshift error", self.error)):
@@ -52,9 +59,28 @@ class Redshift:
                 "error, or leave out the grid."
             )
 
+    @classmethod
+    def of(cls, schema: pa.Schema, value: str, error: str, grid: str | None) -> Redshift:
+        """Redshifts of a scored catalog, from the words of `targetsel observe`.
+
+        Without a `value` they are the catalog's, or where it has none, those predicted. The
+        predicted ones have their posterior, unless an error is given.
+
+        Raises
+        ------
+        SpectrographError
+            If a number is no redshift.
+        """
+        can_predict = predicts_redshift(schema)
+        name = value or (PHOTOZ if can_predict and OWN not in schema.names else OWN)
+        if name == PHOTOZ and can_predict and not error and grid is None:
+            return cls(PHOTOZ, predicted=True)
+        given = parse_redshift(name), parse_redshift(error)
+        return cls(*given, parse_grid(grid) if grid else None)
+
     @property
     def is_certain(self) -> bool:
-        return not self.error and self.grid is None
+        return not (self.error or self.predicted) and self.grid is None
 
     def check(self, schema: pa.Schema) -> None:
         """Refuse a catalog without the columns that are needed.
@@ -122,8 +148,12 @@ class Redshift:
         redshifts : ndarray, shape (N, S)
             Shape (N, 1) where they are certain; NaN for a source with a problem.
         troubles : ndarray of str, shape (N,)
-            Empty for a source without a problem.
+            Empty for a source without a problem, and where there is no prediction.
         """
+        if self.predicted:
+            knots = matrix(piece[PHOTOZ + QUANTILES])
+            drawn = interpolate(np.tile(scores, (len(knots), 1)), knots)
+            return np.clip(drawn, 0.0, HIGHEST), np.full(len(knots), "", dtype=object)
         if self.grid is not None:
             return self._from_densities(piece, scores)
         middle = of_each(piece, self.value, "--redshift")

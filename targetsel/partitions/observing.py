@@ -36,7 +36,7 @@ class HowToObserve:
     snr: float = 5.0
     brightness: Sequence[str] = ()
     in_fiber: bool = False
-    redshift: str = "redshift"
+    redshift: str = ""
     redshift_error: str = ""
     redshift_grid: str | None = None
     reddening: str = ""

@@ -94,6 +94,7 @@ def test_without_redshifts_in_the_truth_photoz_has_no_map(known, tmp_path):
     fitted = calibrate(known.scored, tmp_path / "truth.parquet", known.ensemble, local=False)
     assert fitted.latents.n_latents == 2
     assert fitted.not_calibrated == ("photoz",)
+    assert "not photoz: score sources of known redshifts with --uncalibrated" in fitted.summary
     predicted = known.ensemble.predict(known.store.read(10_001 + np.arange(5)))
     assert fitted.posterior(predicted, predicted.magnitude).has_redshift
 

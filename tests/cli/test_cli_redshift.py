@@ -1,9 +1,14 @@
 """What commands say of an ensemble that predicts redshifts."""
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
+from targetsel.cli.calibrate import say_uncalibrated
 
 SAID = (
     "redshifts are predicted but not written: the catalog has the column 'photoz' of its own. "
@@ -39,3 +44,19 @@ def test_score_says_of_partitions_that_their_own_photoz_stays(
     table = pq.read_table(next(scored.rglob("Npix*.parquet")))
     assert set(table["photoz"].to_pylist()) == {0.5}
     assert "photoz_quantiles" not in table.column_names
+
+
+@pytest.mark.parametrize(
+    ("column", "said"),
+    [
+        ("d4000", "has no column 'redshift'; join true redshifts to it"),
+        ("redshift", "tells that of fewer than 400 sources; give more"),
+    ],
+)
+def test_calibrate_says_why_photoz_stays_as_it_is(column, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    pq.write_table(pa.table({"source_id": [1], column: [0.1]}), "truth.parquet")
+    say_uncalibrated(
+        SimpleNamespace(not_calibrated=("photoz",), maps={"d4000": None}), Path("truth.parquet")
+    )
+    assert capsys.readouterr().out == f"photoz stays uncalibrated: truth.parquet {said}\n"
