@@ -2,7 +2,8 @@
 
 They are those of the part of a KiDS+VIKING mosaic (ESO public surveys; package ProFound) that lies
 in `real_images` of the folder that the environment variable TARGETSEL_DATA names. PSFs and noise
-are measured on it (`real_images`). Needs photutils and scikit-image.
+are measured on it (`real_images`). `Brought` brings sources of any `Field`; `real_blends` reads
+others. Needs photutils and scikit-image.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import real_images
@@ -26,7 +28,11 @@ TOUCHING = 8
 PSF_STARS = (15.5, 19.5)  # r of stars that the PSF is measured on
 BRIGHT_STAR, BESIDE = 17.0, 15.0  # r, and arcsec within which such a star spoils a galaxy
 SATURATED = 15.5  # r; brighter sources are stars whose cores are lost, as their images show
-SIDE = 160  # pixels of the piece that is brought, with margins for its convolution
+# Half-light radius of the smallest galaxy over that of stars. Seen by eye at r < 20.8: all 42
+# sources beyond it are galaxies; of six between 1.2 and it, three or four are stars beside others.
+EXTENDED = 1.5
+HALF_PIECE = 27.0  # arcsec around a source that are brought, for the wings of its convolution
+EDGE = 10.0  # arcsec; nearer to the edge of the mosaic, a cutout would leave it
 
 
 @dataclass(frozen=True)
@@ -41,10 +47,11 @@ class Moffat:
         return self.width / 2 / np.sqrt(2 ** (1 / self.beta) - 1)
 
     def transform(self, frequency: np.ndarray) -> np.ndarray:
-        """Its Fourier transform at spatial frequencies [1/arcsec], 1 at 0."""
-        x = 2 * np.pi * self.radius * np.maximum(frequency, 1e-9)
+        """Its Fourier transform at spatial frequencies [1/arcsec], 1 at 0, within 1e-4."""
+        some = np.linspace(1e-9, frequency.max(), 1000)  # as Bessel functions take long
+        x = 2 * np.pi * self.radius * some
         order = self.beta - 1
-        return 2 ** (1 - order) / gamma(order) * x**order * kv(order, x)
+        return np.interp(frequency, some, 2 ** (1 - order) / gamma(order) * x**order * kv(order, x))
 
 
 @dataclass(frozen=True)
@@ -66,11 +73,27 @@ class Sources:
         return len(self.x)
 
 
+class Field(Protocol):
+    """Registered images: flux, shape (B, H, W) [nanomaggy], less the background; noise of a pixel
+    and PSF in each band; side of a pixel [arcsec]; its galaxies."""
+
+    @property
+    def flux(self) -> np.ndarray: ...
+    @property
+    def sigma(self) -> np.ndarray: ...
+    @property
+    def psf(self) -> tuple[Moffat, ...]: ...
+    @property
+    def pixel(self) -> float: ...
+    def galaxies(self, faintest: float) -> Sources: ...
+
+
 @dataclass(frozen=True)
 class Mosaic:
-    """Registered images of one field, shape (B, H, W) [nanomaggy], less the background."""
+    """The mosaic of KiDS and VIKING, whatever its number of columns."""
 
     flux: np.ndarray
+    pixel: float = PIXEL
 
     @classmethod
     def read(cls) -> Mosaic:
@@ -93,7 +116,7 @@ class Mosaic:
         radius = np.nan_to_num(found.flux_radius(0.5).value) * PIXEL
         x, y = found.x_centroid, found.y_centroid
         point = np.median(radius[(magnitude > PSF_STARS[0]) & (magnitude < 18) & (radius > 0)])
-        extended = (radius > 1.25 * point) & (magnitude > SATURATED)
+        extended = (radius > EXTENDED * point) & (magnitude > SATURATED)
         stars = (magnitude < BRIGHT_STAR) & ~extended
         apart = np.hypot(x[:, None] - x[stars], y[:, None] - y[stars]) * PIXEL
         clear = ~(apart < BESIDE).any(axis=1)
@@ -108,6 +131,7 @@ class Mosaic:
             & (self.sources.magnitude > PSF_STARS[0])
             & (self.sources.magnitude < PSF_STARS[1])
         )
+        stars = stars.take(stars.radius < 1.2 * np.median(stars.radius))
         return tuple(self._psf(band, stars) for band in self.flux)
 
     def _psf(self, image: np.ndarray, stars: Sources) -> Moffat:
@@ -119,9 +143,9 @@ class Mosaic:
         width, beta = np.median(fitted, axis=0)[3:5]
         return Moffat(float(width) * PIXEL, float(beta))
 
-    def galaxies(self, faintest: float, margin: int = SIDE // 2 + 2) -> Sources:
+    def galaxies(self, faintest: float) -> Sources:
         """Extended sources brighter than this r, far enough from the edges."""
-        s, (height, width) = self.sources, self.flux.shape[1:]
+        s, (height, width), margin = self.sources, self.flux.shape[1:], EDGE / self.pixel
         inside = (s.x > margin) & (s.x < width - margin) & (s.y > margin) & (s.y < height - margin)
         return s.take(s.is_extended & inside & (s.magnitude < faintest))
 
@@ -138,41 +162,46 @@ def folder_of_images() -> Path:
 
 
 @dataclass(frozen=True)
-class Brought:
-    """How a real source is brought to a camera.
+class Seen:
+    """Light of a source at a camera, shape (B, size + 2, size + 2), and the noise that is to be
+    added to each pixel, shape (B,); both [nanomaggy]."""
 
-    Attributes
-    ----------
-    camera : Camera
-    size : int
-        Side of the cutouts [pixel].
-    correlation : ndarray, shape (3,)
-        Kernel that blurs white noise along both axes; (0, 1, 0) leaves it white.
-    """
+    light: np.ndarray
+    noise: np.ndarray
+
+
+@dataclass(frozen=True)
+class Brought:
+    """How a real source is brought to a camera, in cutouts of `size` pixels."""
 
     camera: Camera
     size: int = 64
-    correlation: tuple[float, float, float] = (0.1, 0.8, 0.1)
 
-    def cutout(self, mosaic: Mosaic, x: float, y: float, rng: np.random.Generator) -> np.ndarray:
-        """Image of the source at x, y [pixel], float32, shape (B, size, size) [nanomaggy].
+    def cutout(self, field: Field, x: float, y: float, rng: np.random.Generator) -> np.ndarray:
+        """Image of the source at x, y [pixel], float32, shape (B, size, size) [nanomaggy]."""
+        return self.expose(self.see(field, x, y, rng), rng)
 
-        Bands are convolved to the camera's seeing with the wings of the mosaic's own PSF, but none
-        is sharpened: one whose own seeing is worse keeps it. Noise is added to that of the camera,
-        which scatters from source to source as in the mock sky, and so does the centre.
+    def see(self, field: Field, x: float, y: float, rng: np.random.Generator) -> Seen:
+        """The source at x, y [pixel], before noise is added.
+
+        Bands are convolved to the camera's seeing with the wings of the field's own PSF, but none
+        is sharpened: one whose own seeing is worse keeps it. The camera's noise and the centre
+        scatter from source to source as in the mock sky. Beyond the field's edges there is its
+        noise alone.
         """
-        camera, scale = self.camera, PIXEL
+        camera, scale = self.camera, field.pixel
         x, y = (each + MISCENTRING / scale * rng.normal() for each in (x, y))
-        corner = round(float(x)) - SIDE // 2, round(float(y)) - SIDE // 2
-        piece = mosaic.flux[:, corner[1] : corner[1] + SIDE, corner[0] : corner[0] + SIDE]
-        k = np.fft.fftfreq(SIDE, scale)
+        half = round(HALF_PIECE / scale)
+        corner = round(float(x)) - half, round(float(y)) - half
+        piece = _piece(field, corner, 2 * half, rng)
+        k = np.fft.fftfreq(2 * half, scale)
         frequency = np.hypot(k[:, None], k)
         seeing, _ = draw_seeing(camera, rng)
         steps = (np.arange(self.size + 2) - (self.size + 1) / 2) * camera.pixel_scale / scale
         places = np.meshgrid(y - corner[1] + steps, x - corner[0] + steps, indexing="ij")
         area = (camera.pixel_scale / scale) ** 2
         seen, left = [], []
-        for own, width, image in zip(mosaic.psf, seeing, piece, strict=True):
+        for own, width, image in zip(field.psf, seeing, piece, strict=True):
             target = Moffat(max(float(width), own.width), own.beta).transform(frequency)
             share = np.minimum(target / np.maximum(own.transform(frequency), 1e-4), 1)
             smooth = np.fft.ifft2(np.fft.fft2(image) * share).real
@@ -180,14 +209,21 @@ class Brought:
             left.append(np.sqrt((share**2).mean()) * area)
         wanted = DEPTH[0] * rng.normal() + DEPTH[1] * rng.standard_normal(len(seen))
         wanted = camera.sky_sigma * np.exp(wanted)
-        noise = np.sqrt(np.maximum(wanted**2 - (mosaic.sigma * left) ** 2, 0))
-        return self._with_noise(np.array(seen), noise, rng)
+        noise = np.sqrt(np.maximum(wanted**2 - (field.sigma * left) ** 2, 0))
+        return Seen(np.array(seen), noise)
 
-    def _with_noise(
-        self, image: np.ndarray, noise: np.ndarray, rng: np.random.Generator
+    def expose(
+        self,
+        seen: Seen,
+        rng: np.random.Generator,
+        correlation: tuple[float, float, float] = (0.1, 0.8, 0.1),
     ) -> np.ndarray:
-        kernel = np.array(self.correlation)
-        white = rng.standard_normal(image.shape) * (noise / (kernel**2).sum())[:, None, None]
+        """The cutout, with white noise blurred by a kernel along both axes.
+
+        The kernel (0, 1, 0) leaves it white; by default it is the mock's.
+        """
+        kernel, image = np.array(correlation), seen.light
+        white = rng.standard_normal(image.shape) * (seen.noise / (kernel**2).sum())[:, None, None]
         white *= np.sqrt(1 + np.maximum(image, 0) / self.camera.sky_flux[:, None, None])
         for _ in range(2):
             blurred = sum(
@@ -195,3 +231,18 @@ class Brought:
             )
             white = np.swapaxes(blurred, 1, 2)
         return (image[:, 1:-1, 1:-1] + white).astype(np.float32)
+
+
+def _piece(
+    field: Field, corner: tuple[int, int], side: int, rng: np.random.Generator
+) -> np.ndarray:
+    """The square of a field that begins at corner (x, y); noise where it leaves the field."""
+    out = rng.standard_normal((len(field.flux), side, side)) * field.sigma[:, None, None]
+    height, width = field.flux.shape[1:]
+    (left, right), (low, high) = (
+        (max(start, 0), min(start + side, end))
+        for start, end in zip(corner, (width, height), strict=True)
+    )
+    inside = np.s_[:, low - corner[1] : high - corner[1], left - corner[0] : right - corner[0]]
+    out[inside] = field.flux[:, low:high, left:right]
+    return out

@@ -1,175 +1,241 @@
 """Real galaxies beside simulated ones, as one survey would see both.
 
-    TARGETSEL_DATA=FOLDER python benchmarks/real_sky.py SKY [--ensemble DIR] [--show real.png]
+    TARGETSEL_DATA=FOLDER python benchmarks/real_sky.py SKY [--beside SKY2]
+        [--ensemble DIR [--ensemble DIR2]] [--show real.png]
 
-Real galaxies of a KiDS+VIKING mosaic, brighter than `--faintest` in r, are brought to Pan-STARRS'
-pixels, seeing and noise (`real_galaxies`), each several times with noise of three kinds. SKY is a
-folder that `targetsel mock` wrote; of its sources those are taken that are like a real one in r and
-g - r.
+Real galaxies brighter than `--faintest` in r, of a KiDS+VIKING mosaic (`real_galaxies`) and of
+blends of HSC (`real_blends`), are brought to Pan-STARRS' pixels, seeing and noise, each several
+times with noise of three kinds. SKY, and SKY2 beside which it is seen, are folders that
+`targetsel mock` wrote; of their sources those are taken that are like a real one in r and g - r.
 Prints, of real galaxies and of these,
 
-- numbers of their images (statmorph's in r, colours, gradients, noise, the checks of images);
 - typicality by the networks' features, for noise that is white, correlated as in the mock, and
-  twice as much: a real sky that looks like the mock gives a uniform one;
+  twice as much: a real sky that looks like the mock gives a uniform one. The yardstick is the
+  distance from uniform of as many mock sources, one like each real one;
+- typicality by the checks of images, and which checks fail (share below 0.01);
+- numbers of their images (sizes and shapes in r, colours, gradients, noise, the checks);
 - how well a classifier tells them apart on galaxies that it did not see (random forest; folds of
   whole galaxies), and which numbers it looks at.
 
-`--rows develop` and `--rows report` take one half of the mosaic's rows each. SKY's images are
-SIMULATED. Real galaxies are few: intervals are 68 % from resampling galaxies. Needs photutils,
-scikit-image, statmorph and scikit-learn.
+SKY's images are SIMULATED. Errors are those of the choice of galaxies (delete-half jackknife).
+`--rows develop` and `--rows report` take one half of the mosaic's rows each, without the blends.
+Needs photutils, scikit-image and scikit-learn; about two minutes of CPU.
 """
 
 from __future__ import annotations
 
 import argparse
-import warnings
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
-from real_galaxies import Brought, Mosaic
+from image_numbers import magnitude_and_colour, numbers
+from real_blends import read_blends
+from real_galaxies import Brought, Field, Mosaic
 from real_images import BANDS
 from scipy.spatial import KDTree
-from scipy.stats import kstest
 
-from targetsel.imaging.measurements import CHECKS, quality
+from targetsel.imaging.cutout import Cutouts
+from targetsel.imaging.measurements import (
+    CHECKS,
+    appearance,
+    central_magnitude,
+    quality,
+    reference_band,
+)
 from targetsel.imaging.store import CutoutStore
 from targetsel.mock.camera import PAN_STARRS
+from targetsel.novelty.novelty import Typicality
 from targetsel.scoring.ensemble import Ensemble
 
 HALVES = {"all": slice(None), "develop": slice(0, 1300), "report": slice(1300, 2600)}
 KERNELS = {"white": (0.0, 1.0, 0.0), "as the mock": (0.1, 0.8, 0.1), "twice": (0.22, 0.56, 0.22)}
 REALISATIONS = 4
-MOST_OF_A_PAIR = 20  # mock sources taken for each real one
+MOST_OF_A_PAIR = 10  # mock sources taken for each real one
+MOST = 4000  # sources of a sky that are read
+ALIKE = np.array([0.3, 0.1])  # mag in r and g - r that count as one step
+FARTHEST = 2.0  # steps; a mock source farther away is not like a real one
 RESAMPLED = 200
+STRANGE = 0.01
+FEWEST = 8  # real galaxies
 
 
-def aperture_colours(flux: np.ndarray) -> dict[str, np.ndarray]:
-    """Colours within 2 arcsec of the centre, and how they change to 2 to 4 arcsec, each (N,)."""
-    side, scale = flux.shape[-1], PAN_STARRS.pixel_scale
-    y, x = (np.mgrid[:side, :side] - (side - 1) / 2) * scale
-    radius = np.hypot(x, y)
+@dataclass(frozen=True)
+class Real:
+    """Cutouts (R, N, B, H, W) of N real galaxies, R times, for each kind of noise; and which of
+    the galaxies are far from bright stars, shape (N,)."""
 
-    def magnitudes(inside: np.ndarray) -> np.ndarray:
-        light = np.maximum(flux[..., inside].sum(axis=-1), 1e-3)
-        return -2.5 * np.log10(light)
+    cutouts: dict[str, np.ndarray]
+    is_clear: np.ndarray
 
-    inner, outer = magnitudes(radius < 2), magnitudes((radius >= 2) & (radius < 4))
-    out = {}
-    for k, name in enumerate(("g - r", "r - i", "i - z", "z - y")):
-        out[name] = inner[:, k] - inner[:, k + 1]
-        if k < 2:
-            out[f"{name} outwards"] = outer[:, k] - outer[:, k + 1] - out[name]
-    return out
-
-
-def shapes(flux: np.ndarray) -> dict[str, np.ndarray]:
-    """Numbers of statmorph in r, each (N,); NaN where it finds no source."""
-    import statmorph
-    from photutils.segmentation import SourceFinder
-
-    names = {"rhalf_ellip": "half-light radius", "concentration": "concentration",
-             "asymmetry": "asymmetry", "smoothness": "clumpiness", "gini": "Gini", "m20": "M20",
-             "ellipticity_asymmetry": "ellipticity"}  # fmt: skip
-    found = {name: np.full(len(flux), np.nan) for name in (*names.values(), "neighbours")}
-    finder = SourceFinder(8, contrast=0.005, progress_bar=False)
-    middle = flux.shape[-1] // 2
-    for row, image in enumerate(flux[:, 1].astype(np.float64)):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            segments = finder(image, 2.0 * PAN_STARRS.sky_sigma[1])
-            if segments is None or not segments.data[middle, middle]:
-                continue
-            found["neighbours"][row] = segments.nlabels - 1
-            try:
-                label = segments.data[middle, middle]
-                own = statmorph.SourceMorphology(
-                    image, segments, label, gain=100.0, sersic_maxiter=1
-                )
-            except (ValueError, AssertionError, IndexError):
-                continue
-        for name, plain in names.items():
-            found[plain][row] = getattr(own, name)
-    found["half-light radius"] *= PAN_STARRS.pixel_scale
-    for name in names.values():  # statmorph says -99 where a number cannot be measured
-        found[name][found[name] < -90] = np.nan
-    return found
-
-
-def noise(flux: np.ndarray) -> dict[str, np.ndarray]:
-    """Noise of the rim in r: its deviation over the survey's, and correlation of neighbours."""
-    rim = np.concatenate([flux[:, 1, :8], flux[:, 1, -8:]], axis=1)
-    rim -= np.median(rim, axis=(1, 2), keepdims=True)
-    limit = 4 * PAN_STARRS.sky_sigma[1]
-    rim = np.clip(rim, -limit, limit)
-    variance = (rim**2).mean(axis=(1, 2))
-    beside = (rim[..., 1:] * rim[..., :-1]).mean(axis=(1, 2)) / variance
-    return {"noise": np.sqrt(variance) / PAN_STARRS.sky_sigma[1], "noise of neighbours": beside}
-
-
-def numbers(flux: np.ndarray) -> dict[str, np.ndarray]:
-    """All numbers that are compared, each (N,)."""
-    checks = quality(flux, PAN_STARRS.sky_sigma).T
-    return {**shapes(flux), **aperture_colours(flux), **noise(flux),
-            **dict(zip(CHECKS, checks, strict=True))}  # fmt: skip
-
-
-def real_galaxies(mosaic: Mosaic, faintest: float, kernel: tuple[float, float, float], seed: int):
-    """Cutouts (R, N, B, H, W) of N real galaxies, R times, and the galaxies."""
-    galaxies, how = mosaic.galaxies(faintest), Brought(PAN_STARRS, correlation=kernel)
-    out = []
-    for k in range(REALISATIONS):
-        rng = np.random.default_rng([seed, k])
-        out.append(
-            [how.cutout(mosaic, x, y, rng) for x, y in zip(galaxies.x, galaxies.y, strict=True)]
+    @classmethod
+    def bring(cls, fields: list[Field], faintest: float, seed: int) -> Real:
+        found = [field.galaxies(faintest) for field in fields]
+        how, cutouts = Brought(PAN_STARRS), {name: [] for name in KERNELS}
+        for k in range(REALISATIONS):
+            seen = [how.see(field, x, y, np.random.default_rng([seed, k, at, row]))
+                    for at, (field, these) in enumerate(zip(fields, found, strict=True))
+                    for row, (x, y) in enumerate(zip(these.x, these.y, strict=True))]  # fmt: skip
+            for name, kernel in KERNELS.items():
+                rng = np.random.default_rng([seed, k])
+                cutouts[name].append([how.expose(each, rng, kernel) for each in seen])
+        return cls(
+            {name: np.array(each) for name, each in cutouts.items()},
+            np.concatenate([each.is_clear for each in found]),
         )
-    return np.array(out), galaxies
 
 
-def mock_cutouts(sky: Path) -> np.ndarray:
-    """Cutouts of a mock sky that lack no pixel, shape (N, B, H, W)."""
-    ids = pq.read_table(sky / "catalog.parquet", columns=["source_id"])["source_id"].to_numpy()
-    cutouts = CutoutStore.open(sky / "cutouts").read(ids)
-    return cutouts.flux[np.isfinite(cutouts.flux).all(axis=(1, 2, 3))]
+@dataclass(frozen=True)
+class MockSky:
+    """Sources of a mock sky that are like real ones.
+
+    Attributes
+    ----------
+    flux : ndarray, shape (M, B, H, W)
+        [nanomaggy]
+    near : list of N ndarrays
+        For each real galaxy the rows of those like it, the most alike first; may be empty.
+    """
+
+    name: str
+    flux: np.ndarray
+    near: list[np.ndarray]
+
+    @classmethod
+    def read(cls, sky: Path, real: np.ndarray) -> MockSky:
+        """Those alike of the sky's first sources that lack no pixel; real is (N, B, H, W)."""
+        flux = _cutouts(sky)
+        tree = KDTree(magnitude_and_colour(flux) / ALIKE)
+        away, rows = tree.query(magnitude_and_colour(real) / ALIKE, min(MOST_OF_A_PAIR, len(flux)))
+        near = [each[far < FARTHEST] for each, far in zip(rows, away, strict=True)]
+        used = np.unique(np.concatenate(near))
+        if len(used) < 10:
+            raise SystemExit(f"{sky}: {len(used)} of {len(flux)} sources are like a real galaxy. "
+                             "Simulate more: targetsel mock --n 1500")  # fmt: skip
+        return cls(sky.name, flux[used], [np.searchsorted(used, each) for each in near])
+
+    def one_for_each(self, rng: np.random.Generator) -> np.ndarray:
+        """Rows of one source for each real galaxy that has some, drawn."""
+        return np.array([rng.choice(each) for each in self.near if len(each)])
 
 
-def magnitude_and_colour(flux: np.ndarray) -> np.ndarray:
-    """r and g - r within 3 arcsec of the centre, shape (N, 2)."""
-    side = flux.shape[-1]
-    y, x = (np.mgrid[:side, :side] - (side - 1) / 2) * PAN_STARRS.pixel_scale
-    light = np.maximum(flux[..., np.hypot(x, y) < 3].sum(axis=-1), 1e-3)
-    magnitude = 22.5 - 2.5 * np.log10(light)
-    return np.stack([magnitude[:, 1], magnitude[:, 0] - magnitude[:, 1]], axis=1)
+def _cutouts(sky: Path) -> np.ndarray:
+    if not (sky / "catalog.parquet").is_file():
+        raise SystemExit(f"{sky}: is no mock sky. Make one: targetsel mock --n 1500 -o {sky}")
+    ids = pq.read_table(sky / "catalog.parquet", columns=["source_id"])["source_id"]
+    store = CutoutStore.open(sky / "cutouts")
+    if store.bands != PAN_STARRS.bands or store.pixel_scale != PAN_STARRS.pixel_scale:
+        raise SystemExit(f"{sky}: has the bands {', '.join(store.bands)} and pixels of "
+                         f"{store.pixel_scale} arcsec, not those of Pan-STARRS. Make a sky "
+                         "without --survey.")  # fmt: skip
+    flux = store.read(ids.to_numpy()[:MOST]).flux
+    return flux[np.isfinite(flux).all(axis=(1, 2, 3))]
 
 
-def alike(mock: np.ndarray, real: np.ndarray) -> np.ndarray:
-    """Rows of the mock that are nearest to real galaxies in r and g - r."""
-    scale = np.array([0.3, 0.1])  # mag
-    tree = KDTree(magnitude_and_colour(mock) / scale)
-    _, near = tree.query(magnitude_and_colour(real) / scale, min(MOST_OF_A_PAIR, len(mock)))
-    return np.unique(near)
+# --- typicality -----------------------------------------------------------------------------------
 
 
-def typicality(ensemble: Ensemble, flux: np.ndarray) -> np.ndarray:
-    return ensemble.novelty.novelty(ensemble.features(flux))
+def typicality(ensemble: Ensemble, flux: np.ndarray) -> tuple[Typicality, np.ndarray]:
+    """Typicality of N cutouts, and the shares (N, 9) of training sources as odd in each check."""
+    plan, reference = ensemble.input, ensemble.novelty
+    cutouts = plan.select(
+        Cutouts(np.arange(len(flux)), flux, PAN_STARRS.bands, PAN_STARRS.pixel_scale)
+    )
+    sky = np.array(plan.stretch.sky_sigma) / plan.binning
+    checks = quality(cutouts.flux, sky)
+    magnitude = central_magnitude(cutouts, reference_band(plan.bands))
+    shown = appearance(cutouts.flux, plan.bands, magnitude)
+    by_features = reference.novelty(ensemble.features(cutouts.flux))
+    return reference.typicality(by_features, checks, shown), reference.shares(checks)
+
+
+def distance(shares: np.ndarray) -> float:
+    """Mean over realisations (R, N) of the distance from uniform (Kolmogorov-Smirnov)."""
+    n = shares.shape[1]
+    rising, level = np.sort(shares, axis=1), np.arange(n) / n
+    return float(np.maximum(rising - level, level + 1 / n - rising).max(axis=1).mean())
+
+
+def jackknife(n: int, measure: Callable[[np.ndarray], float]) -> float:
+    """Standard error of what `measure` makes of some of n galaxies, by deleting half of them."""
+    rng = np.random.default_rng(0)
+    halves = [rng.permutation(n)[: (n + 1) // 2] for _ in range(RESAMPLED)]
+    return float(np.std([measure(np.sort(half)) for half in halves]))
 
 
 def describe(shares: np.ndarray) -> str:
-    """Of typicalities (R, N): median, share below 0.01 and KS distance, with 68 % intervals."""
-    rng = np.random.default_rng(0)
-    found = []
-    for k in range(RESAMPLED + 1):
-        chosen = rng.integers(shares.shape[1], size=shares.shape[1]) if k else slice(None)
-        all_ = shares[:, chosen].ravel()
-        found.append([np.median(all_), (all_ < 0.01).mean(), kstest(all_, "uniform").statistic])
-    low, high = np.quantile(found[1:], [0.16, 0.84], axis=0)
-    return "   ".join(
-        f"{value:.3f} ({a:.2f} to {b:.2f})" for value, a, b in zip(found[0], low, high, strict=True)
-    )
+    """Of typicalities (R, N): median, share below 0.01 and distance from uniform, with errors."""
+    told = []
+    for measure in (np.median, lambda each: (each < STRANGE).mean(), distance):
+        error = jackknife(shares.shape[1], lambda rows, m=measure: float(m(shares[:, rows])))
+        told.append(f"{float(measure(shares)):.3f} +- {error:.3f}")
+    return "     ".join(told)
 
 
-def told_apart(real: np.ndarray, galaxy: np.ndarray, mock: np.ndarray, names: list[str]) -> None:
+def tell_typicality(name: str, real: Real, skies: list[MockSky]) -> None:
+    ensemble = Ensemble.read(name)
+    print(f"\nEnsemble {name}\n{'typicality by features':<36}{'median':<19}{'below 0.01':<19}KS")
+    checks, whole = {}, {}
+    for kind, flux in real.cutouts.items():
+        found, odd = zip(*(typicality(ensemble, each) for each in flux), strict=True)
+        shares = np.array([each.by_features for each in found])
+        print(f"  {'real, noise ' + kind:<34}{describe(shares)}")
+        if real.is_clear.sum() < len(real.is_clear):
+            print(f"  {'  far from bright stars':<34}{describe(shares[:, real.is_clear])}")
+        checks[f"real, {kind}"] = np.concatenate(odd)
+        whole[f"real, {kind}"] = [np.concatenate(part) for part in zip(*(
+            (each.by_image, each.share, each.support) for each in found), strict=True)]  # fmt: skip
+    for sky in skies:
+        found, odd = typicality(ensemble, sky.flux)
+        rng = np.random.default_rng(0)
+        drawn = [found.by_features[sky.one_for_each(rng)] for _ in range(RESAMPLED)]
+        null = np.array([[np.median(each), (each < STRANGE).mean(), distance(each[None])]
+                         for each in drawn])  # fmt: skip
+        limits = np.quantile(null, [0.05, 0.95], axis=0).T
+        told = (f"{mean:.3f} ({low:.2f}-{high:.2f})"
+                for mean, (low, high) in zip(null.mean(axis=0), limits, strict=True))  # fmt: skip
+        print(f"  {f'{len(drawn[0])} mock of {sky.name}, 5 to 95 %':<34}{'  '.join(told)}")
+        checks[f"mock {sky.name}"] = odd
+        whole[f"mock {sky.name}"] = [found.by_image, found.share, found.support]
+    print(f"{'':<22}" + "".join(f"{each:>20}" for each in checks))
+    for k, row in enumerate(("by image, < 0.01", "by both, < 0.01", "within support")):
+        print(f"{row:<22}" + "".join(
+            f"{(each[k].mean() if k == 2 else (each[k] < STRANGE).mean()):>20.3f}"
+            for each in whole.values()))  # fmt: skip
+    for k, check in enumerate(CHECKS):
+        failed = "".join(f"{(each[:, k] < STRANGE).mean():>20.3f}" for each in checks.values())
+        print(f"{check + ', < 0.01':<22}{failed}")
+
+
+# --- numbers of images ----------------------------------------------------------------------------
+
+
+def tell_apart(real: np.ndarray, skies: list[MockSky]) -> None:
+    """Print numbers of real images (R, N, B, H, W) and of those of skies, and the classifier's."""
+    of_real = [numbers(each) for each in real]
+    of_skies = [numbers(sky.flux) for sky in skies]
+    names = list(of_real[0])
+    table = np.concatenate([np.stack([each[n] for n in names], axis=1) for each in of_real])
+    others = [np.stack([each[n] for n in names], axis=1) for each in of_skies]
+    titles = ["real", *(sky.name for sky in skies)]
+    print(f"\n{'':<22}" + "".join(f"{title + ' 16, 50, 84 %':>29}" for title in titles))
+    for k, name in enumerate(names):
+        quantiles = [np.nanquantile(each[:, k], [0.16, 0.5, 0.84]) for each in (table, *others)]
+        print(f"{name:<22}" + "  ".join("".join(f"{v:>9.3f}" for v in q) for q in quantiles))
+    galaxy = np.tile(np.arange(real.shape[1]), len(real))
+    for sky, other in zip(skies, others, strict=True):
+        paired = np.array([len(each) > 0 for each in sky.near])[galaxy]
+        if (~paired).any():
+            lonely = len(np.unique(galaxy[~paired]))
+            print(f"{lonely} real galaxies, like which {sky.name} has no source, are left out:")
+        told_apart(sky.name, table[paired], galaxy[paired], other, names)
+
+
+def told_apart(
+    name: str, real: np.ndarray, galaxy: np.ndarray, mock: np.ndarray, names: list[str]
+) -> None:
     """Print the AUROC of a random forest on held-out galaxies, and what it looks at.
 
     Parameters
@@ -194,46 +260,57 @@ def told_apart(real: np.ndarray, galaxy: np.ndarray, mock: np.ndarray, names: li
         forest.fit(x[train], y[train])
         guess[test] = forest.predict_proba(x[test])[:, 1]
         weights += forest.feature_importances_ / 5
-    rng, found = np.random.default_rng(0), []
     groups = np.unique(galaxy)
-    for _ in range(RESAMPLED):
-        kept = np.concatenate([np.flatnonzero(group == g) for g in rng.choice(groups, len(groups))])
-        kept = np.r_[kept, rng.integers(len(real), len(y), size=len(mock))]
-        found.append(roc_auc_score(y[kept], guess[kept]))
-    low, high = np.quantile(found, [0.16, 0.84])
-    print(f"told apart: AUROC {roc_auc_score(y, guess):.3f} ({low:.3f} to {high:.3f}), by")
-    for k in np.argsort(-weights)[:8]:
-        print(f"  {names[k]:<24}{weights[k]:.2f}")
+
+    def auroc(rows: np.ndarray) -> float:
+        kept = np.isin(group, groups[rows]) | (y == 0)
+        return float(roc_auc_score(y[kept], guess[kept]))
+
+    error = jackknife(len(groups), auroc)
+    looked_at = ", ".join(f"{names[k]} {weights[k]:.2f}" for k in np.argsort(-weights)[:8])
+    print(f"told apart from {name}: AUROC {roc_auc_score(y, guess):.3f} +- {error:.3f}, by")
+    print(f"  {looked_at}")
 
 
-def show(path: Path, real: np.ndarray, mock: np.ndarray) -> None:
-    """A picture of real galaxies above mock ones that are nearest in r and g - r."""
+def show(path: Path, real: np.ndarray, skies: list[MockSky]) -> None:
+    """A picture of real galaxies (N, B, H, W) above the mock ones that are most like them."""
     import matplotlib.pyplot as plt
     from astropy.visualization import make_lupton_rgb
 
-    columns = 8
-    scale = np.array([0.3, 0.1])
-    _, near = KDTree(magnitude_and_colour(mock) / scale).query(magnitude_and_colour(real) / scale)
-    rows = int(np.ceil(len(real) / columns))
-    _, axes = plt.subplots(2 * rows, columns, figsize=(1.6 * columns, 3.3 * rows))
+    columns, order = 10, np.argsort(magnitude_and_colour(real)[:, 0])
+    high = 1 + len(skies)
+    blocks = int(np.ceil(len(real) / columns))
+    _, axes = plt.subplots(high * blocks, columns, figsize=(1.5 * columns, 1.65 * high * blocks))
     for axis in axes.flat:
         axis.axis("off")
-    for k, (one, other) in enumerate(zip(real, mock[near], strict=True)):
-        for at, (flux, what) in enumerate(((one, "real"), (other, "mock"))):
-            axis = axes[2 * (k // columns) + at, k % columns]
-            axis.imshow(
-                make_lupton_rgb(flux[2], flux[1], 1.3 * flux[0], stretch=0.3, Q=8), origin="lower"
-            )
+    for k, galaxy in enumerate(order):
+        pictures = [("real", real[galaxy])]
+        pictures += [(sky.name, sky.flux[sky.near[galaxy][0]])
+                     for sky in skies if len(sky.near[galaxy])]  # fmt: skip
+        for at, (what, flux) in enumerate(pictures):
+            axis = axes[high * (k // columns) + at, k % columns]
+            axis.imshow(make_lupton_rgb(flux[2], flux[1], 1.3 * flux[0], stretch=0.3, Q=8),
+                        origin="lower")  # fmt: skip
             axis.set_title(f"{what} {magnitude_and_colour(flux[None])[0, 0]:.1f}", fontsize=7)
     plt.tight_layout()
     plt.savefig(path, dpi=70)
 
 
+def within(mosaic: Mosaic, rows: slice) -> Mosaic:
+    """Galaxies of some rows of a mosaic; all else is measured on the whole."""
+    start, stop, _ = rows.indices(mosaic.flux.shape[1])
+    part, whole = replace(mosaic), mosaic.sources
+    part.__dict__.update(sigma=mosaic.sigma, psf=mosaic.psf)
+    part.__dict__["sources"] = whole.take((whole.y >= start) & (whole.y < stop))
+    return part
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("sky", type=Path)
-    parser.add_argument("--ensemble", default="mock-ps1")
-    parser.add_argument("--faintest", type=float, default=20.0)
+    parser.add_argument("--beside", type=Path, help="another mock sky, such as one of before")
+    parser.add_argument("--ensemble", action="append", help="may be given several times")
+    parser.add_argument("--faintest", type=float, default=20.8)
     parser.add_argument("--rows", choices=HALVES, default="all")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--show", type=Path)
@@ -241,46 +318,25 @@ def main() -> None:
     mosaic = Mosaic.read()
     for band, psf in zip(BANDS, mosaic.psf, strict=True):
         print(f"{band}: PSF of {psf.width:.2f} arcsec, beta {psf.beta:.1f}")
-    mosaic = within(mosaic, HALVES[options.rows])
-    ensemble = Ensemble.read(options.ensemble)
-    mock = mock_cutouts(options.sky)
-    print(f"\ntypicality by features{'':<10}median           below 0.01           KS distance")
-    brought = {}
-    for name, kernel in KERNELS.items():
-        brought[name], galaxies = real_galaxies(mosaic, options.faintest, kernel, options.seed)
-        shares = np.array([typicality(ensemble, each) for each in brought[name]])
-        print(f"  real, noise {name:<14}{describe(shares)}")
-        if galaxies.is_clear.sum() < len(galaxies):
-            print(f"    far from bright stars   {describe(shares[:, galaxies.is_clear])}")
-    real = brought["as the mock"]
-    rows = alike(mock, real[0])
-    print(f"  mock, alike               {describe(typicality(ensemble, mock[rows])[None])}")
-    print(
-        f"{len(galaxies)} real galaxies, {galaxies.is_clear.sum()} far from bright stars; "
-        f"{len(rows)} mock sources alike"
+    blends: list[Field] = list(read_blends()) if options.rows == "all" else []
+    real = Real.bring(
+        [within(mosaic, HALVES[options.rows]), *blends], options.faintest, options.seed
     )
-    of_real = [numbers(each) for each in real[:2]]
-    of_mock = numbers(mock[rows])
-    names = list(of_mock)
-    table = np.concatenate([np.stack([each[n] for n in names], axis=1) for each in of_real])
-    other = np.stack([of_mock[n] for n in names], axis=1)
-    print(f"\n{'':<24}{'real 16, 50, 84 %':>26}{'mock 16, 50, 84 %':>28}")
-    for k, name in enumerate(names):
-        quantiles = [np.nanquantile(each[:, k], [0.16, 0.5, 0.84]) for each in (table, other)]
-        print(f"{name:<24}" + "  ".join("".join(f"{v:>9.3f}" for v in q) for q in quantiles))
-    told_apart(table, np.tile(np.arange(len(galaxies)), len(of_real)), other, names)
+    if len(real.is_clear) < FEWEST:
+        raise SystemExit(f"{len(real.is_clear)} real galaxies of r < {options.faintest}, too few "
+                         f"to compare. Choose a fainter --faintest.")  # fmt: skip
+    usual = real.cutouts["as the mock"]
+    n_blends = sum(len(each.galaxies(options.faintest)) for each in blends)
+    print(f"{usual.shape[1]} real galaxies of r < {options.faintest}, {n_blends} of them of "
+          f"{len(blends)} blends; {real.is_clear.sum()} far from bright stars")  # fmt: skip
+    skies = [MockSky.read(sky, usual[0]) for sky in (options.sky, options.beside) if sky]
+    for sky in skies:
+        print(f"{sky.name}: {len(sky.flux)} sources like them")
+    for name in options.ensemble or ["mock-ps1"]:
+        tell_typicality(name, real, skies)
+    tell_apart(usual[:2], skies)
     if options.show:
-        show(options.show, real[0], mock)
-
-
-def within(mosaic: Mosaic, rows: slice) -> Mosaic:
-    """Galaxies of some rows of a mosaic; all else is measured on the whole."""
-    start, stop, _ = rows.indices(mosaic.flux.shape[1])
-    part = replace(mosaic)
-    whole = mosaic.sources
-    part.__dict__.update(sigma=mosaic.sigma, psf=mosaic.psf)
-    part.__dict__["sources"] = whole.take((whole.y >= start) & (whole.y < stop))
-    return part
+        show(options.show, usual[0], skies)
 
 
 if __name__ == "__main__":
