@@ -97,7 +97,8 @@ def train(
         or "z_spec"; with `init`, where that ensemble predicts it.
     aperture : float, optional
         Diameter of the fiber that the spectra were taken with [arcsec], for the card and scored
-        files: line strengths are of the light in it. By default that of `init`.
+        files: line strengths are of the light in it. By default as the file of spectra states it,
+        which mock skies do, or else that of `init`.
     seed : int
         Seed of weights, batches and splits.
     device : str

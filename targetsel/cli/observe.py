@@ -132,6 +132,8 @@ def observe(
         say("redshifts as predicted from the images, photoz, with their errors")
     say(f"continuum from {', '.join(run.continuum)}")
     say(f"{run.exposure.spectrograph.name}, {run.exposure.time:g} s, lines {dust}")
+    if run.caution:
+        say(f"caution: {run.caution}")
     say_written(output)
 
 

@@ -96,7 +96,8 @@ def train(
         float | None,
         typer.Option(
             help="Diameter of the fiber that the spectra were taken with, in arcsec, for the card "
-            "and scored files: line strengths are of the light in it. Default: that of --init."
+            "and scored files: line strengths are of the light in it. Default: as the file of "
+            "spectra states it, which mock skies do, or else that of --init."
         ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights, batches and splits.")] = 0,

@@ -24,6 +24,7 @@ from targetsel.scored.columns import NOT_NEEDED, SUMMARIES, not_needed, posterio
 from targetsel.scored.file import ScoredFile
 from targetsel.scored.slim import compression
 from targetsel.selection.sources import Sources
+from targetsel.spectra.apertures import aperture_in, are_alike
 from targetsel.spectra.photoz import PHOTOZ
 from targetsel.spectra.proxies import (
     CORRELATION,
@@ -272,12 +273,15 @@ class ObservedRun:
     exposure : Exposure
     predicted : bool
         Whether redshifts are those that the ensemble predicts.
+    caution : str
+        What to know where line strengths are of another fiber than the spectrograph's; else empty.
     """
 
     statuses: Counter[str]
     continuum: tuple[str, ...]
     exposure: Exposure
     predicted: bool = False
+    caution: str = ""
 
 
 def write_observed(scored: AnyTable, observation: Observation, output: Path) -> ObservedRun:
@@ -309,7 +313,23 @@ def write_observed(scored: AnyTable, observation: Observation, output: Path) -> 
                     piece = piece.append_column(each.field, values)
                 sink.write(piece)
     names = tuple(each.name for each in observation.magnitudes.columns)
-    return ObservedRun(statuses, names, observation.exposure, observation.redshift.predicted)
+    caution = caution_about(aperture_in(file.footer), observation.exposure.spectrograph)
+    predicted = observation.redshift.predicted
+    return ObservedRun(statuses, names, observation.exposure, predicted, caution)
+
+
+def caution_about(aperture: float | None, spectrograph: Spectrograph) -> str:
+    """The sentence for line strengths of the light in one fiber and a spectrograph with another.
+
+    Empty if both fibers are alike, or the aperture [arcsec] is not stated.
+    """
+    own = spectrograph.aperture
+    if aperture is None or are_alike(aperture, own):
+        return ""
+    return (
+        f"line strengths are of the light in a fiber of {aperture:g} arcsec, and count as the "
+        f"same in that of {spectrograph.name}, {own:g} arcsec; the continuum is of its own"
+    )
 
 
 @contextmanager

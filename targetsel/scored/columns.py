@@ -35,8 +35,7 @@ from targetsel.tables.parquet import footer_in
 
 APPEARANCE = (MAGNITUDE, "cutout_colour", "cutout_size")  # quantities that support depends on
 STATUS = "status"
-APERTURE = "aperture"  # entry of a footer: diameter of the fiber that strengths are of [arcsec]
-REDSHIFT_LEFT_OUT = "redshift_left_out"  # and why a predicted redshift is not written
+REDSHIFT_LEFT_OUT = "redshift_left_out"  # entry of a footer: why a predicted one is not written
 NOT_NEEDED = "not needed"  # of sources that no rule could choose, where score was given rules
 UNMEASURED_PROXIES = "unmeasured"
 WITHOUT = "there is no prediction (see status)"

@@ -13,8 +13,9 @@ from typing import Any, Generic, Self
 import pyarrow as pa
 from typing_extensions import TypeVar  # with a default
 
-from targetsel.scored.columns import APERTURE, STATUS, column_names
+from targetsel.scored.columns import STATUS, column_names
 from targetsel.scored.file import ScoredFile
+from targetsel.spectra.apertures import aperture_in
 from targetsel.spectra.proxies import proxy_names
 from targetsel.tables.any_form import AnyTable, paths_in
 from targetsel.tables.columns import unit_of
@@ -135,7 +136,7 @@ class Scored(Rows, Generic[R]):
             scored_by = "without the name of its ensemble, which another program left out"
         named = [_with_unit(self.schema.field(name)) for name in self.proxies[:NAMES_SHOWN]]
         more = len(self.proxies) - len(named)
-        aperture = self.footer.get(APERTURE)
+        aperture = aperture_in(self.footer)
         of = f", of the light in a fiber of {aperture:g} arcsec" if aperture else ""
         return (
             f"Scored catalog of {len(self):,} sources{where}: {statuses}\n"

@@ -32,7 +32,6 @@ from targetsel.photometry.brightness import with_brightness
 from targetsel.photometry.columns import notes_in
 from targetsel.remote.copies import unfinished
 from targetsel.scored.columns import (
-    APERTURE,
     APPEARANCE,
     NOT_NEEDED,
     REDSHIFT_LEFT_OUT,
@@ -47,6 +46,7 @@ from targetsel.scoring.chunks import Chunk, NeededRows, Piece
 from targetsel.scoring.rows import ScoreOptions, score_cutouts
 from targetsel.sky.catalog import ROWS_PER_READ, Catalog, CatalogFile
 from targetsel.sky.chunks import schema_of_chunks, sorted_chunks, with_pixels
+from targetsel.spectra.apertures import APERTURE
 from targetsel.tables.any_form import paths_in
 from targetsel.tables.any_format import is_simulated
 from targetsel.tables.files import (

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from targetsel.errors import OutputError
 from targetsel.extras import require
-from targetsel.spectra.reading import Attempt, attempts, results_table, simulated_mark, usable
+from targetsel.spectra.reading import Attempt, attempts, results_table, stated_marks, usable
 from targetsel.spectra.rest_frame import fill_gaps, rest_frame
 from targetsel.spectra.spectrum import MeasuredSpectra, ObservedSpectrum
 from targetsel.tables.columns import Column
@@ -184,7 +184,7 @@ def write_encoded(
         "code_version": __version__,
         "decoder_sha256": sha256_of_file(decoder),
         "latent_space": network.space.name,
-        **simulated_mark(tried),
+        **stated_marks(tried),
     }
     write_table(table(tried, network.n_latents), output, footer)
     if picture is not None:

@@ -17,14 +17,15 @@ import pyarrow as pa
 from astropy.io import fits
 
 from targetsel.errors import SpectrumError, absent
+from targetsel.spectra.apertures import APERTURE, aperture_in
 from targetsel.spectra.arrays import ArraySpectra, UnusableSpectrum, file_stem, pieces
 from targetsel.spectra.spectrum import ObservedSpectrum, check_flux_unit, from_log, in_air
-from targetsel.tables.any_format import is_simulated
+from targetsel.tables.any_format import footer_if_any
 from targetsel.tables.columns import ID, NEVER, Column, schema_of
 from targetsel.tables.files import PARQUET_SUFFIXES
 from targetsel.tables.fits import open_fits
 from targetsel.tables.ids import as_id, id_type
-from targetsel.tables.parquet import SIMULATED
+from targetsel.tables.parquet import SIMULATED, says_simulated
 from targetsel.tables.reading import ParquetReader, reading
 from targetsel.tasks import task
 
@@ -172,10 +173,18 @@ def errors_of(tried: Iterable[Attempt[Any]]) -> list[SpectrumError]:
     return [each.result for each in tried if isinstance(each.result, SpectrumError)]
 
 
-def simulated_mark(tried: Iterable[Attempt[Any]]) -> dict[str, str]:
-    """The footer's mark of simulated data, if a file of theirs that gave a result has it."""
+def stated_marks(tried: Iterable[Attempt[Any]]) -> dict[str, Any]:
+    """What a footer repeats of the files that gave a result.
+
+    It is the mark of simulated data, if one has it, and the fiber's diameter, if all have the same.
+    """
     paths = {each.path for each in tried if not isinstance(each.result, SpectrumError)}
-    return SIMULATED if any(map(is_simulated, paths)) else {}
+    footers = [footer_if_any(path) for path in sorted(paths)]
+    apertures = {aperture_in(footer) for footer in footers}
+    marks: dict[str, Any] = dict(SIMULATED) if any(map(says_simulated, footers)) else {}
+    if len(apertures) == 1 and (aperture := apertures.pop()) is not None:
+        marks[APERTURE] = aperture
+    return marks
 
 
 def columns_of_results(columns: Sequence[Column], named: pa.DataType = ID) -> tuple[Column, ...]:

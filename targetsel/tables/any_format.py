@@ -63,11 +63,16 @@ def is_simulated(path: Path) -> bool:
 
     Of a folder its first file tells.
     """
+    return says_simulated(footer_if_any(path))
+
+
+def footer_if_any(path: Path) -> dict[str, Any]:
+    """The provenance of a table of ours, or of the first file of a folder; empty without one."""
     try:
         path = next(iter(files_of(path))) if path.is_dir() else path
-        return says_simulated(footer_of(path))
+        return footer_of(path)
     except CatalogError:
-        return False
+        return {}
 
 
 def may_hold_lists(path: Path) -> bool:

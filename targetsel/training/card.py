@@ -16,6 +16,7 @@ from targetsel.networks.network import Network
 from targetsel.networks.posterior import LatentPosterior
 from targetsel.scoring.card import SCHEMA
 from targetsel.scoring.ensemble import Ensemble, halves
+from targetsel.spectra.apertures import APERTURE
 from targetsel.spectra.decoder import Decoder
 from targetsel.spectra.lines import measure
 from targetsel.spectra.photoz import COLUMNS
@@ -83,7 +84,7 @@ def describe(
         "input": plan.input.model_dump(mode="json"),
         "network": network.model_dump(mode="json"),
         "latents": _latents(ensemble.decoder),
-        **({} if plan.aperture is None else {"aperture": plan.aperture}),
+        **({} if plan.aperture is None else {APERTURE: plan.aperture}),
         "training": {
             "store_sha256": store.sha256,
             "labels_sha256": labels.sha256,

@@ -16,6 +16,7 @@ from targetsel.imaging.store import CutoutStore
 from targetsel.networks.redshift_scale import RedshiftScale
 from targetsel.photometry.selection_weights import SelectionRecord, weights_like
 from targetsel.sky.catalog import Catalog, CatalogFile
+from targetsel.spectra.apertures import aperture_in
 from targetsel.spectra.decoder import Decoder
 from targetsel.spectra.encoding import scatter_under_noise
 from targetsel.spectra.grid import N_PIXELS, wavelengths
@@ -23,7 +24,7 @@ from targetsel.spectra.lines import measure
 from targetsel.spectra.photoz import COLUMNS, known_redshifts
 from targetsel.spectra.rest_frame import Basis
 from targetsel.spectra.spectrum import MeasuredSpectra, Spectra
-from targetsel.tables.any_format import is_simulated, may_hold_lists, table_reader
+from targetsel.tables.any_format import footer_if_any, may_hold_lists, table_reader
 from targetsel.tables.columns import matrix, weights_of
 from targetsel.tables.files import sha256_of_file
 from targetsel.tables.ids import exact_ids, joined, matched
@@ -74,6 +75,8 @@ class Labels:
         Whether a file's footer states that its images are simulated.
     selection : SelectionRecord or None
         How the weights of selection were made.
+    aperture : float or None
+        Diameter of the fiber that the spectra were taken with [arcsec], if the file states it.
     """
 
     source_id: np.ndarray
@@ -89,6 +92,7 @@ class Labels:
     left_out: dict[str, int] = field(default_factory=dict)
     simulated: bool = False
     selection: SelectionRecord | None = None
+    aperture: float | None = None
 
     def __post_init__(self) -> None:
         if self.group is None:
@@ -163,8 +167,14 @@ class Labels:
                     f"first is '{ids[bad][0]}'. Leave these rows out, or their latents empty."
                 )
         left_out = {"without latents": int((~there).sum())}
-        simulated = says_simulated(footer)
-        return cls(ids[there], mean[there], noise[there], left_out=left_out, simulated=simulated)
+        return cls(
+            ids[there],
+            mean[there],
+            noise[there],
+            left_out=left_out,
+            simulated=says_simulated(footer),
+            aperture=aperture_in(footer),
+        )
 
     @classmethod
     def of_spectra(
@@ -204,8 +214,16 @@ class Labels:
         names = encoded[0].measured
         measured = {n: np.concatenate([each.measured[n] for each in encoded]) for n in names}
         left_out = {"unusable spectra": n_bad}
-        simulated = is_simulated(Path(path))
-        return cls(ids, mean, noise, measured=measured, left_out=left_out, simulated=simulated)
+        footer = footer_if_any(Path(path))
+        return cls(
+            ids,
+            mean,
+            noise,
+            measured=measured,
+            left_out=left_out,
+            simulated=says_simulated(footer),
+            aperture=aperture_in(footer),
+        )
 
     # ------------------------------------------------------------------ joining
 

@@ -22,6 +22,7 @@ from targetsel.networks.network import NetworkPlan, presets
 from targetsel.networks.redshift_scale import RedshiftScale
 from targetsel.scoring.ensemble import Ensemble, decoder_file, find_ensemble
 from targetsel.sky.catalog import Catalog, CatalogFile
+from targetsel.spectra.apertures import APERTURE, are_alike
 from targetsel.spectra.decoder import FILE_NAME, Decoder
 from targetsel.spectra.photoz import COLUMNS
 from targetsel.tables.any_format import is_simulated
@@ -374,8 +375,8 @@ class TrainingInputs:
             Whether to learn the redshift beside the latents, where the catalog has it. A training
             that starts from an ensemble learns it if that one predicts it.
         aperture : float, optional
-            Diameter of the fiber that the spectra were taken with [arcsec]. None: that of the
-            ensemble to start from, or not stated.
+            Diameter of the fiber that the spectra were taken with [arcsec]. None: as their file
+            states it, or else that of the ensemble to start from, or not stated.
         **options
             `members`, `epochs` and `width` of `named_plan` or `fine_tuning`; None for
             their defaults.
@@ -413,9 +414,22 @@ class TrainingInputs:
         elif labels.redshift is not None:
             network = _changed(plan.network, "network", redshift=_scale(labels, files))
             plan = replace(plan, network=network)
-        if aperture is None and start is not None:
-            aperture = start.card.get("aperture")
-        return cls(store, labels, replace(plan, aperture=aperture), decoder)
+        plan = replace(plan, aperture=_aperture(aperture, labels, files, start))
+        return cls(store, labels, plan, decoder)
+
+
+def _aperture(
+    given: float | None, labels: Labels, files: TrainingFiles, start: Ensemble | None
+) -> float | None:
+    """Diameter of the spectra's fiber [arcsec]: as given, as their file states it, or `start`."""
+    stated = labels.aperture
+    if given is not None and stated is not None and not are_alike(given, stated):
+        raise EnsembleError(
+            f"--aperture {given:g}: {files.spectra or files.latents} states that its spectra are "
+            f"of a fiber of {stated:g} arcsec. Leave the option out, or give other spectra."
+        )
+    given = stated if given is None else given
+    return start.card.get(APERTURE) if given is None and start is not None else given
 
 
 def _check_catalog(files: TrainingFiles) -> None:

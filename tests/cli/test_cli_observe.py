@@ -1,10 +1,13 @@
 """`targetsel observe`, and rules that ask for what it adds."""
 
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from targetsel.tables.parquet import write_table
 from tests.cli.typed import contents
 from tests.selection.scored_by_hand import scored_table
 
@@ -40,6 +43,16 @@ def test_rule_selects_by_the_probability_of_a_ratio(targetsel, scored):
     said = targetsel("select", "--rules", "bright-lines.yaml", "seen.parquet", "-o", "t.parquet")
     assert said.status == 0, said
     assert pq.read_table("t.parquet")["source_id"].to_pylist() == [1]
+
+
+def test_a_line_says_that_strengths_are_of_another_fiber(targetsel, scored):
+    table = pq.read_table("sky.scored.parquet")
+    for aperture, told in ((3.0, True), (1.5, False)):
+        write_table(table, Path("sky.scored.parquet"), {"aperture": aperture})
+        said = targetsel("observe", "sky.scored.parquet", "--line", "oiii", "--size", "1arcsec",
+                         "-o", f"{aperture}.parquet")  # fmt: skip
+        assert said.status == 0, said
+        assert ("caution: line strengths are of the light in a fiber of 3" in said.out) == told
 
 
 def test_size_in_a_column_and_in_words_agree(targetsel, scored):

@@ -15,6 +15,7 @@ from targetsel.mock.plan import SkyPlan, Variation
 from targetsel.mock.sky import observe_block
 from targetsel.mock.spectra import N_NORMALS, draw_spectra
 from targetsel.mock.writing import write_sky
+from targetsel.spectra.apertures import MOCK, aperture_in
 from targetsel.spectra.grid import wavelengths
 from targetsel.spectra.lines import measure
 from targetsel.spectra.spectrum import Spectra
@@ -142,3 +143,10 @@ def test_a_fiber_is_a_diameter_of_half_to_ten_arcsec(fiber, tmp_path):
     path.write_text(f"fiber: {fiber}\n")
     with pytest.raises(MockError, match=r"fiber is .*; expected 0\.5 to 10 arcsec"):
         Variation.read(path)
+
+
+def test_every_mock_sky_states_the_fiber_of_its_plan():
+    assert MOCK == FIBER
+    for fiber in (1.5, FIBER, 3.3):
+        plan = SkyPlan.of(1, variation=Variation(fiber=fiber))
+        assert aperture_in(plan.footer()) == fiber

@@ -55,6 +55,27 @@ def observed(tmp_path, path, *args, **others):
     return pq.read_table(output)
 
 
+def with_aperture(path, aperture):
+    write_table(pq.read_table(path), path, {"aperture": aperture})
+    return path
+
+
+@pytest.mark.parametrize("aperture", [2.0, 2.05, None, "wide"])
+def test_no_caution_is_due_where_fibers_are_alike_or_one_is_not_known(aperture, tmp_path):
+    path = with_aperture(scored(tmp_path, [0.1]), aperture)
+    run = write_observed(path, observation(tmp_path, path), tmp_path / "observed.parquet")
+    assert run.caution == ""
+
+
+def test_strengths_of_another_fiber_than_the_spectrographs_are_told(tmp_path):
+    path = with_aperture(scored(tmp_path, [0.1]), 3.0)
+    run = write_observed(path, observation(tmp_path, path), tmp_path / "observed.parquet")
+    assert run.caution == (
+        "line strengths are of the light in a fiber of 3 arcsec, and count as the same in that of "
+        "Simple, 2 arcsec; the continuum is of its own"
+    )
+
+
 def chance(table, condition):
     """P(condition) of each source, as rules find it."""
     formula = Binder(CatalogColumns(table.schema)).condition(parse(condition))

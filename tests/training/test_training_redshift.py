@@ -1,15 +1,19 @@
 """The redshift is learnt beside the latents."""
 
+import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from targetsel.errors import CatalogError, EnsembleError
 from targetsel.networks.redshift_scale import RedshiftScale
 from targetsel.scoring.ensemble import Ensemble
+from targetsel.tables.parquet import write_table
 from targetsel.training.ensemble_training import train_into
 from targetsel.training.plan import TrainingFiles, TrainingInputs
 from tests.training.redshift_sky import labels_with_redshifts, plan_with_redshift
@@ -114,6 +118,37 @@ def test_redshifts_of_the_catalog_are_learnt_unless_they_are_not_wanted(files, t
     without = TrainingInputs.read(files, redshift=False)
     assert (without.plan.network.redshift, without.labels.redshift) == (None, None)
     assert TrainingInputs.read(replace(files, catalog=None)).plan.network.redshift is None
+
+
+@pytest.fixture
+def of_two_arcsec(files, tmp_path):
+    """The same files, whose latents state the fiber of a mock sky's spectra."""
+    footer = {"mock": {"variation": {"fiber": 2.0}}}
+    write_table(pq.read_table(files.latents), tmp_path / "latents.parquet", footer)
+    return replace(files, latents=tmp_path / "latents.parquet")
+
+
+def test_the_aperture_is_that_of_the_spectra_where_their_file_states_it(files, of_two_arcsec):
+    assert TrainingInputs.read(files).plan.aperture is None
+    assert TrainingInputs.read(files, aperture=3.0).plan.aperture == 3.0
+    assert TrainingInputs.read(of_two_arcsec).plan.aperture == 2.0
+    assert TrainingInputs.read(of_two_arcsec, aperture=2.0).plan.aperture == 2.0
+
+
+def test_another_aperture_than_that_of_the_spectra_is_refused(of_two_arcsec):
+    with pytest.raises(EnsembleError, match=r"--aperture 3: .*latents\.parquet states .* 2 arcsec"):
+        TrainingInputs.read(of_two_arcsec, aperture=3.0)
+
+
+def test_an_ensemble_to_start_from_tells_the_aperture_of_spectra_that_do_not(
+    files, of_two_arcsec, trained, tmp_path
+):
+    shutil.copytree(trained.folder, tmp_path / "start")
+    card = json.loads((tmp_path / "start" / "card.json").read_text())
+    (tmp_path / "start" / "card.json").write_text(json.dumps(card | {"aperture": 3.0}))
+    start = {"init": str(tmp_path / "start"), "decoder": None}
+    assert TrainingInputs.read(replace(files, **start)).plan.aperture == 3.0
+    assert TrainingInputs.read(replace(of_two_arcsec, **start)).plan.aperture == 2.0
 
 
 def test_one_redshift_for_all_is_nothing_to_learn(files, trained, tmp_path):

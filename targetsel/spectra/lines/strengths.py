@@ -22,7 +22,7 @@ from targetsel.spectra.grid import SpectrumPixels, WavelengthBand
 from targetsel.spectra.lines.derived import derived
 from targetsel.spectra.lines.index import Index, on
 from targetsel.spectra.lines.table import LineFormula, LineTable
-from targetsel.spectra.reading import Attempt, attempts, results_table, simulated_mark, usable
+from targetsel.spectra.reading import Attempt, attempts, results_table, stated_marks, usable
 from targetsel.spectra.spectrum import ObservedSpectrum
 from targetsel.tables.columns import Column
 from targetsel.tables.files import check_table_output
@@ -300,7 +300,7 @@ def write_measured(
         "code_version": __version__,
         "ew_sign": ew_sign,
         "indices": table.names,
-        **simulated_mark(tried),
+        **stated_marks(tried),
     }
     write_table(strengths_table(tried, table, ew_sign), output, footer)
     return tuple(tried)
