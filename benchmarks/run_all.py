@@ -64,6 +64,7 @@ _FAULTS = "looks for faults, and gives no figure of speed, memory or accuracy"
 NOT_RUN: dict[str, str] = {
     "accuracy": _SKIES,
     "aperture_features": _MODULE,
+    "apertures": "describes what simulated fibers receive, which has no better and worse",
     "calibration": _SKIES,
     "comparison": _MODULE,
     "contenders": _TRAINS,
