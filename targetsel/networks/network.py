@@ -329,6 +329,21 @@ class Network(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return self.posterior(self.features(x))
 
+    def without_redshift(self) -> Network:
+        """A network that predicts the latents as this one, and no redshift; in training mode."""
+        plan, state, d = self.plan, dict(self.state_dict()), self.plan.n_latents
+        if plan.redshift is not None:
+            # The last row of the factor is the redshift's, those before are the latents' factor.
+            kept = [*range(d)]
+            if plan.head == "covariance":
+                kept += range(d + 1, d + 1 + d * (d + 1) // 2)
+            state |= {name: state[name][kept] for name in ("head.weight", "head.bias")}
+            rmse = plan.latent_rmse[:d]
+            plan = plan.model_copy(update={"redshift": None, "latent_rmse": rmse})
+        network = Network(plan)
+        network.load_state_dict(state)
+        return network
+
     @classmethod
     def read(cls, plan: NetworkPlan, path: Path) -> Network:
         """The network of a plan with the weights in a safetensors file.

@@ -24,7 +24,6 @@ from targetsel.scoring.ensemble import Ensemble, decoder_file, find_ensemble
 from targetsel.sky.catalog import Catalog, CatalogFile
 from targetsel.spectra.apertures import APERTURE, are_alike
 from targetsel.spectra.decoder import FILE_NAME, Decoder
-from targetsel.spectra.photoz import COLUMNS
 from targetsel.tables.any_format import is_simulated
 from targetsel.training.examples import recorded_split
 from targetsel.training.labels import SMALLEST_SCATTER, Labels
@@ -373,7 +372,8 @@ class TrainingInputs:
             Seed of weights, batches, splits and the noise of labels.
         redshift : bool
             Whether to learn the redshift beside the latents, where the catalog has it. A training
-            that starts from an ensemble learns it if that one predicts it.
+            that starts from an ensemble learns it if that one predicts it, and goes on with its
+            latents alone where no redshift is known.
         aperture : float, optional
             Diameter of the fiber that the spectra were taken with [arcsec]. None: as their file
             states it, or else that of the ensemble to start from, or not stated.
@@ -409,9 +409,9 @@ class TrainingInputs:
             assert files.catalog is not None
             target = CatalogFile.open(files.like)
             labels = labels.in_store(store).like(target, catalog, files.catalog)
-        if start is not None:
-            _check_redshift(start, labels, files, redshift)
-        elif labels.redshift is not None:
+        if start is not None and start.predicts_redshift and labels.redshift is None:
+            plan = fine_tuning(preset, _of_latents(start), plan.input, **options)
+        elif start is None and labels.redshift is not None:
             network = _changed(plan.network, "network", redshift=_scale(labels, files))
             plan = replace(plan, network=network)
         plan = replace(plan, aperture=_aperture(aperture, labels, files, start))
@@ -458,19 +458,10 @@ def _scale(labels: Labels, files: TrainingFiles) -> RedshiftScale:
     return RedshiftScale.of(labels.redshift)
 
 
-def _check_redshift(start: Ensemble, labels: Labels, files: TrainingFiles, wanted: bool) -> None:
-    """Refuse to go on training an ensemble that predicts redshifts without any."""
-    if not start.predicts_redshift or labels.redshift is not None:
-        return
-    if not wanted:
-        raise EnsembleError(
-            f"--no-redshift: the ensemble to start from, '{start.name}', predicts the redshift. "
-            "Leave that option out, or train without --init."
-        )
-    raise EnsembleError(
-        f"--init {files.init}: predicts the redshift beside the latents, but none is known here. "
-        f"Give a catalog with a column '{COLUMNS[0]}' by --catalog, or train without --init."
-    )
+def _of_latents(ensemble: Ensemble) -> Ensemble:
+    """The same ensemble without the redshift, to start from where none is learnt."""
+    networks = [each.without_redshift() for each in ensemble.networks]
+    return Ensemble(networks, ensemble.decoder, ensemble.novelty, ensemble.card)
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:

@@ -9,8 +9,10 @@ from types import SimpleNamespace
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from targetsel.errors import CatalogError, EnsembleError
+from targetsel.networks.network import Network
 from targetsel.networks.redshift_scale import RedshiftScale
 from targetsel.scoring.ensemble import Ensemble
 from targetsel.tables.parquet import write_table
@@ -163,10 +165,40 @@ def test_an_ensemble_goes_on_learning_what_it_predicts(files, trained):
     start = replace(files, init=str(trained.folder), decoder=None)
     inputs = TrainingInputs.read(start, epochs=2)
     assert inputs.plan.network.redshift == trained.plan.network.redshift
-    with pytest.raises(EnsembleError, match="--no-redshift: the ensemble to start from, 'mine'"):
-        TrainingInputs.read(start, redshift=False)
-    with pytest.raises(EnsembleError, match="none is known here"):
-        TrainingInputs.read(replace(start, catalog=None))
+
+
+def test_an_ensemble_goes_on_with_its_latents_where_no_redshift_is_known_or_wanted(
+    files, trained, tmp_path
+):
+    start = replace(files, init=str(trained.folder), decoder=None)
+    unwanted = TrainingInputs.read(start, epochs=2, redshift=False)
+    unknown = TrainingInputs.read(replace(start, catalog=None), epochs=2)
+    for inputs in (unwanted, unknown):
+        assert inputs.plan.network.redshift is None
+        assert inputs.labels.redshift is None
+        assert inputs.plan.split == TrainingInputs.read(start).plan.split
+    given = unknown.store, unknown.labels, unknown.plan, unknown.decoder
+    train_into(tmp_path / "on", *given, quiet)
+    assert not Ensemble.read(tmp_path / "on").predicts_redshift
+
+
+def test_a_network_without_its_redshift_predicts_the_same_latents(trained):
+    network = trained.ensemble.networks[0]
+    alone = network.without_redshift().eval()
+    assert alone.plan.redshift is None
+    features = torch.randn(5, network.plan.n_features)
+    with torch.no_grad():
+        (mean, factor), (of_latents, own) = network.posterior(features), alone.posterior(features)
+    assert torch.allclose(of_latents, mean[:, :2], atol=1e-6)
+    assert torch.allclose(own, factor[:, :2, :2], atol=1e-6)
+
+
+def test_a_network_of_the_mean_without_its_redshift_keeps_the_errors_of_its_latents(trained):
+    plan = changed(trained.plan.network, head="mean", latent_rmse=(0.5, 0.6, 0.1))
+    alone = Network(plan).without_redshift()
+    assert alone.plan.latent_rmse == (0.5, 0.6)
+    assert alone.head.out_features == 2
+    assert alone.without_redshift().plan == alone.plan
 
 
 def test_a_network_of_the_mean_alone_has_an_error_of_the_redshift_too(trained, tmp_path):
