@@ -35,6 +35,7 @@ NANOMAGGY = 10 ** (-0.4 * (27.0 - 22.5))  # of one unit of the files
 APERTURE = 2.0  # arcsec, for magnitudes and half-light radii
 EXTENDED = 1.2  # half-light radius over the PSF's, which stars have within 1 %
 COVERED, APART = 1.5, 3.0  # arcsec around a galaxy with data in all bands, without a brighter peak
+BRIGHTEST = 19.5  # r of sources around which others are counted: brighter ones spread far
 RINGS = (1.0, 1.7, 2.4)  # arcsec; near 3.4 the images of the PSF end, and fall below the real one
 LAGS = ((0, 1), (1, 0), (1, 1), (0, 2), (2, 0), (0, 4), (4, 0))
 SHAPES = {"images": "(5, H, W)", "weights": "(5, H, W)", "psfs": "(5, P, P)", "peaks": "(N, 2)"}
@@ -232,14 +233,15 @@ def tell_company(blends: list[Blend], sky: Path, faintest: float) -> None:
     how, images, seen = Brought(camera), [], []
     for blend in blends:
         galaxies = blend.galaxies(faintest)
+        galaxies = galaxies.take(galaxies.magnitude > BRIGHTEST)
         for k in range(len(galaxies)):
             x, y = galaxies.x[k], galaxies.y[k]
             images.append(how.cutout(blend, x, y, np.random.default_rng([0, k]))[1])
             seen.append(_inside(blend, x, y, how.size, camera.pixel_scale))
     mock = _mock(sky)
     print(f"\nSources per square arcmin 3 to 9 arcsec from {len(images)} real galaxies of "
-          f"r < {faintest} brought to Rubin,\nand from {len(mock)} mock ones: to r = 21, 22.5, "
-          "24, 25.5")  # fmt: skip
+          f"{BRIGHTEST} < r < {faintest}\nbrought to Rubin, and from {len(mock)} mock ones: "
+          "to r = 21, 22.5, 24, 25.5")  # fmt: skip
     whole = [np.ones(each.shape, bool) for each in mock]
     for name, these, inside in (("real", images, seen), ("mock", mock, whole)):
         if len(these):
@@ -256,8 +258,8 @@ def _inside(blend: Blend, x: float, y: float, size: int, scale: float) -> np.nda
     return rows[:, None] & columns
 
 
-def _mock(sky: Path, most: int = 200) -> np.ndarray:
-    """r images of the first sources of a mock sky of Rubin that lack no pixel."""
+def _mock(sky: Path, most: int = 1000) -> np.ndarray:
+    """r images of the first sources of a mock sky of Rubin, faint and without lost pixels."""
     if not (sky / "catalog.parquet").is_file():
         raise SystemExit(f"{sky}: is no mock sky. Make one: targetsel mock --survey lsst -o {sky}")
     ids = pq.read_table(sky / "catalog.parquet", columns=["source_id"])["source_id"]
@@ -266,7 +268,10 @@ def _mock(sky: Path, most: int = 200) -> np.ndarray:
         raise SystemExit(f"{sky}: has the bands {', '.join(store.bands)}, not Rubin's. "
                          f"Make a sky: targetsel mock --survey lsst -o {sky}")  # fmt: skip
     flux = store.read(ids.to_numpy()[:most]).flux[:, store.bands.index("r")]
-    return flux[np.isfinite(flux).all(axis=(1, 2))]
+    flux = flux[np.isfinite(flux).all(axis=(1, 2))]
+    rows, columns = (np.indices(flux.shape[1:]) - (flux.shape[1] - 1) / 2) * store.pixel_scale
+    light = flux[:, np.hypot(rows, columns) < 3].sum(axis=1)
+    return flux[light < 10 ** (-0.4 * (BRIGHTEST - 22.5))]
 
 
 def main() -> None:

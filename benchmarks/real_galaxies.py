@@ -20,8 +20,9 @@ from real_images import HALF, PIXEL
 from scipy.ndimage import map_coordinates
 from scipy.special import gamma, kv
 
-from targetsel.mock.camera import DEPTH, Camera, draw_seeing
+from targetsel.mock.camera import DEPTH, Camera, add_noise, draw_seeing
 from targetsel.mock.morphology import MISCENTRING
+from targetsel.mock.noise import draw_texture
 
 DETECTED = 3.0  # [sigma of a pixel], in this many pixels that touch:
 TOUCHING = 8
@@ -231,6 +232,14 @@ class Brought:
             )
             white = np.swapaxes(blurred, 1, 2)
         return (image[:, 1:-1, 1:-1] + white).astype(np.float32)
+
+    def expose_with_texture(self, seen: Seen, rng: np.random.Generator) -> np.ndarray:
+        """The cutout with noise and left sky as the mock sky's with `realism`, drawn anew."""
+        camera, light = self.camera, seen.light.astype(np.float32)
+        texture = draw_texture(camera, self.size, 1.0, rng)
+        noise = add_noise(light, camera, seen.noise / camera.sky_sigma, rng, texture)
+        left = texture.residual * camera.sky_sigma[:, None, None]
+        return (light[:, 1:-1, 1:-1] + noise + left).astype(np.float32)
 
 
 def _piece(

@@ -5,21 +5,23 @@
 
 Real galaxies brighter than `--faintest` in r, of a KiDS+VIKING mosaic (`real_galaxies`) and of
 blends of HSC (`real_blends`), are brought to Pan-STARRS' pixels, seeing and noise, each several
-times with noise of three kinds. SKY, and SKY2 beside which it is seen, are folders that
+times with noise of four kinds. SKY, and SKY2 beside which it is seen, are folders that
 `targetsel mock` wrote; of their sources those are taken that are like a real one in r and g - r.
 Prints, of real galaxies and of these,
 
-- typicality by the networks' features, for noise that is white, correlated as in the mock, and
-  twice as much: a real sky that looks like the mock gives a uniform one. The yardstick is the
-  distance from uniform of as many mock sources, one like each real one;
+- typicality by the networks' features, for noise that is white, correlated as in the plain mock,
+  twice as much, and as with `realism`: a real sky that looks like the mock gives a uniform one.
+  The yardstick is the distance from uniform of as many mock sources, one like each real one;
 - typicality by the checks of images, and which checks fail (share below 0.01);
 - numbers of their images (sizes and shapes in r, colours, gradients, noise, the checks);
 - how well a classifier tells them apart on galaxies that it did not see (random forest; folds of
-  whole galaxies), and which numbers it looks at.
+  whole galaxies), and which numbers it looks at. Real galaxies get their noise here, so that
+  numbers of the noise tell of this script: it is done without them, too, and with noise and left
+  sky as a mock sky with `realism: 1` draws them.
 
 SKY's images are SIMULATED. Errors are those of the choice of galaxies (delete-half jackknife).
 `--rows develop` and `--rows report` take one half of the mosaic's rows each, without the blends.
-Needs photutils, scikit-image and scikit-learn; about two minutes of CPU.
+Needs photutils, scikit-image and scikit-learn; about a minute of CPU.
 """
 
 from __future__ import annotations
@@ -52,6 +54,8 @@ from targetsel.scoring.ensemble import Ensemble
 
 HALVES = {"all": slice(None), "develop": slice(0, 1300), "report": slice(1300, 2600)}
 KERNELS = {"white": (0.0, 1.0, 0.0), "as the mock": (0.1, 0.8, 0.1), "twice": (0.22, 0.56, 0.22)}
+REALISM = "as realism"  # noise, correlation and left sky drawn as in a mock sky with `realism: 1`
+OF_NOISE = ("noise", "noise of neighbours", "sky noise", "sharp pixel")  # numbers that tell of it
 REALISATIONS = 4
 MOST_OF_A_PAIR = 10  # mock sources taken for each real one
 MOST = 4000  # sources of a sky that are read
@@ -73,7 +77,7 @@ class Real:
     @classmethod
     def bring(cls, fields: list[Field], faintest: float, seed: int) -> Real:
         found = [field.galaxies(faintest) for field in fields]
-        how, cutouts = Brought(PAN_STARRS), {name: [] for name in KERNELS}
+        how, cutouts = Brought(PAN_STARRS), {name: [] for name in (*KERNELS, REALISM)}
         for k in range(REALISATIONS):
             seen = [how.see(field, x, y, np.random.default_rng([seed, k, at, row]))
                     for at, (field, these) in enumerate(zip(fields, found, strict=True))
@@ -81,6 +85,8 @@ class Real:
             for name, kernel in KERNELS.items():
                 rng = np.random.default_rng([seed, k])
                 cutouts[name].append([how.expose(each, rng, kernel) for each in seen])
+            rng = np.random.default_rng([seed, k])
+            cutouts[REALISM].append([how.expose_with_texture(each, rng) for each in seen])
         return cls(
             {name: np.array(each) for name, each in cutouts.items()},
             np.concatenate([each.is_clear for each in found]),
@@ -212,30 +218,35 @@ def tell_typicality(name: str, real: Real, skies: list[MockSky]) -> None:
 # --- numbers of images ----------------------------------------------------------------------------
 
 
-def tell_apart(real: np.ndarray, skies: list[MockSky]) -> None:
-    """Print numbers of real images (R, N, B, H, W) and of those of skies, and the classifier's."""
-    of_real = [numbers(each) for each in real]
+def tell_apart(real: dict[str, np.ndarray], skies: list[MockSky]) -> None:
+    """Print numbers of real images (R, N, B, H, W), by kind of noise, and how skies differ."""
+    of_real = {kind: [numbers(each) for each in flux] for kind, flux in real.items()}
     of_skies = [numbers(sky.flux) for sky in skies]
-    names = list(of_real[0])
-    table = np.concatenate([np.stack([each[n] for n in names], axis=1) for each in of_real])
+    names = list(of_skies[0])
+    tables = {kind: np.concatenate([np.stack([each[n] for n in names], axis=1) for each in found])
+              for kind, found in of_real.items()}  # fmt: skip
     others = [np.stack([each[n] for n in names], axis=1) for each in of_skies]
-    titles = ["real", *(sky.name for sky in skies)]
-    print(f"\n{'':<22}" + "".join(f"{title + ' 16, 50, 84 %':>29}" for title in titles))
+    titles = [*(f"real, {kind}" for kind in real), *(f"mock {sky.name}" for sky in skies)]
+    print(f"\n{'16, 50, 84 %':<22}" + "".join(f"{title:>26}" for title in titles))
     for k, name in enumerate(names):
-        quantiles = [np.nanquantile(each[:, k], [0.16, 0.5, 0.84]) for each in (table, *others)]
-        print(f"{name:<22}" + "  ".join("".join(f"{v:>9.3f}" for v in q) for q in quantiles))
-    galaxy = np.tile(np.arange(real.shape[1]), len(real))
+        columns = [np.nanquantile(each[:, k], [0.16, 0.5, 0.84])
+                   for each in (*tables.values(), *others)]  # fmt: skip
+        print(f"{name:<22}" + "  ".join("".join(f"{v:>8.2f}" for v in q) for q in columns))
+    shape = next(iter(real.values())).shape
+    galaxy = np.tile(np.arange(shape[1]), shape[0])
+    of_light = np.array([name not in OF_NOISE for name in names])
     for sky, other in zip(skies, others, strict=True):
         paired = np.array([len(each) > 0 for each in sky.near])[galaxy]
-        if (~paired).any():
-            lonely = len(np.unique(galaxy[~paired]))
-            print(f"{lonely} real galaxies, like which {sky.name} has no source, are left out:")
-        told_apart(sky.name, table[paired], galaxy[paired], other, names)
+        n = len(np.unique(galaxy[paired]))
+        print(f"\nTold apart from {sky.name}, {n} galaxies, like which it has sources: AUROC")
+        for kind, table in tables.items():
+            for what, used in (("all numbers", of_light | True), ("without its own", of_light)):
+                print(f"  noise {kind}, {what}", end=": ")
+                kept = [name for name, use in zip(names, used, strict=True) if use]
+                told_apart(table[paired][:, used], galaxy[paired], other[:, used], kept)
 
 
-def told_apart(
-    name: str, real: np.ndarray, galaxy: np.ndarray, mock: np.ndarray, names: list[str]
-) -> None:
+def told_apart(real: np.ndarray, galaxy: np.ndarray, mock: np.ndarray, names: list[str]) -> None:
     """Print the AUROC of a random forest on held-out galaxies, and what it looks at.
 
     Parameters
@@ -267,9 +278,8 @@ def told_apart(
         return float(roc_auc_score(y[kept], guess[kept]))
 
     error = jackknife(len(groups), auroc)
-    looked_at = ", ".join(f"{names[k]} {weights[k]:.2f}" for k in np.argsort(-weights)[:8])
-    print(f"told apart from {name}: AUROC {roc_auc_score(y, guess):.3f} +- {error:.3f}, by")
-    print(f"  {looked_at}")
+    print(f"{roc_auc_score(y, guess):.3f} +- {error:.3f}, by")
+    print("    " + ", ".join(f"{names[k]} {weights[k]:.2f}" for k in np.argsort(-weights)[:8]))
 
 
 def show(path: Path, real: np.ndarray, skies: list[MockSky]) -> None:
@@ -289,7 +299,7 @@ def show(path: Path, real: np.ndarray, skies: list[MockSky]) -> None:
                      for sky in skies if len(sky.near[galaxy])]  # fmt: skip
         for at, (what, flux) in enumerate(pictures):
             axis = axes[high * (k // columns) + at, k % columns]
-            axis.imshow(make_lupton_rgb(flux[2], flux[1], 1.3 * flux[0], stretch=0.3, Q=8),
+            axis.imshow(make_lupton_rgb(flux[2], flux[1], 1.3 * flux[0], stretch=0.12, Q=8),
                         origin="lower")  # fmt: skip
             axis.set_title(f"{what} {magnitude_and_colour(flux[None])[0, 0]:.1f}", fontsize=7)
     plt.tight_layout()
@@ -334,9 +344,9 @@ def main() -> None:
         print(f"{sky.name}: {len(sky.flux)} sources like them")
     for name in options.ensemble or ["mock-ps1"]:
         tell_typicality(name, real, skies)
-    tell_apart(usual[:2], skies)
+    tell_apart({kind: real.cutouts[kind][:2] for kind in ("as the mock", REALISM)}, skies)
     if options.show:
-        show(options.show, usual[0], skies)
+        show(options.show, real.cutouts[REALISM][0], skies)
 
 
 if __name__ == "__main__":
