@@ -37,7 +37,7 @@ from targetsel.training.examples import Examples, PreparedCutouts, Split, held_o
 from targetsel.training.labels import Labels, groups_of
 from targetsel.training.members import Member, MemberProgress, TrainedMember, train_members
 from targetsel.training.optimisation import check_unfinished, unfinished
-from targetsel.training.plan import TrainingPlan, differences
+from targetsel.training.plan import FEWEST_IN_BATCH, TrainingPlan, differences
 from targetsel.weights.safetensors import write_safetensors
 
 BEGIN_ANEW = "Delete its folder to begin anew."
@@ -149,6 +149,7 @@ def _train(
     test = known.take(split.test)
     ordinary = thinned(test.source_id, test.weight if test.sampled is None else test.sampled)
     _check_test(len(test), len(ordinary))
+    plan = plan.for_few(min(len(split.training(plan.fold_of(k))) for k in range(plan.members)))
     members = _members(work, pixels, usable, labels, split, plan)
     report(
         f"{len(split.test)} sources for the test; about {len(members[0].examples.training)} for "
@@ -281,10 +282,11 @@ def _check_latents(labels: Labels, plan: TrainingPlan, decoder: Decoder) -> None
 
 
 def _check_enough(n: int, plan: TrainingPlan) -> None:
-    if n < plan.recipe.batch:
+    fewest = min(plan.recipe.batch, FEWEST_IN_BATCH)
+    if n < fewest:
         raise EnsembleError(
-            f"{counted(n, 'source')} to train on; expected at least one batch of "
-            f"{plan.recipe.batch}. Give more sources with both cutouts and labels."
+            f"{counted(n, 'source')} to train on; expected at least one batch of {fewest}. Give "
+            "more sources with both cutouts and labels."
         )
 
 

@@ -32,6 +32,7 @@ from targetsel.training.network_training import Recipe
 Model = TypeVar("Model", bound=BaseModel)
 
 FINE_TUNING_RATE = 0.25  # peak learning rate over that of a training from scratch
+FEWEST_IN_BATCH = 32  # sources: with fewer to train on there is no training
 WIDTH = 0.5
 PHOTOMETRY = 64  # features of aperture photometry that join those of the cutout
 
@@ -120,6 +121,13 @@ class TrainingPlan:
     @property
     def _earlier_split(self) -> tuple[int, int] | None:
         return None if self.start is None else recorded_split(self.start.card)
+
+    def for_few(self, n: int) -> TrainingPlan:
+        """The plan of a training on n sources: with batches of all of them if a batch has more."""
+        batch = max(FEWEST_IN_BATCH, n)
+        if batch >= self.recipe.batch:
+            return self
+        return replace(self, recipe=self.recipe.model_copy(update={"batch": batch}))
 
     def start_of(self, member: int) -> int:
         """Number of the network, in the ensemble to start from, that a member starts from."""

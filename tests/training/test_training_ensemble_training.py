@@ -365,7 +365,15 @@ def test_a_finished_ensemble_is_not_overwritten(whole, store, labels):
         train_into(whole, store, labels, toy_plan(store), toy_decoder(), quiet)
 
 
-def test_fewer_sources_than_a_batch_are_refused_before_anything_is_written(store, labels, tmp_path):
+def test_fewer_sources_than_a_batch_are_learnt_in_one_batch(store, labels, tmp_path):
+    plan = toy_plan(store, batch=64, epochs_mean=1, epochs_covariance=1)
+    few = labels.take(np.arange(70))
+    card = train_into(tmp_path / "few", store, few, plan, toy_decoder(), quiet)
+    assert 32 <= card["training"]["recipe"]["batch"] < 64
+    assert len(card["validation"]["rmse_of_each_member"]["value"]) == 2
+
+
+def test_less_than_32_sources_are_refused_before_anything_is_written(store, labels, tmp_path):
     few = labels.take(np.arange(20))
     with pytest.raises(EnsembleError, match="20 sources to train on; expected at least one ba"):
         train_into(tmp_path / "new", store, few, toy_plan(store), toy_decoder(), quiet)

@@ -112,6 +112,12 @@ def test_fine_tuning_goes_on_with_the_networks_that_are_of_the_first_ones_kind()
     assert (plan.members, [plan.start_of(k) for k in range(3)]) == (2, [0, 2, 0])
 
 
+def test_fewer_sources_than_a_batch_are_one_batch_down_to_32_of_them():
+    plan = named_plan("default", GRIZY, 6)
+    assert plan.for_few(64) is plan
+    assert [plan.for_few(n).recipe.batch for n in (900, 63, 32, 10)] == [64, 63, 32, 32]
+
+
 def test_photometry_undoes_the_stretch_of_the_input():
     asinh = changed(GRIZY, stretch=stretch("asinh", 2.0, 10.0))
     plan = named_plan("default", asinh, 6)
