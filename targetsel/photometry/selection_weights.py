@@ -46,15 +46,22 @@ class SelectionRecord(DocumentModel):
     effective: float = Field(description="of them, (sum of weights)^2 / sum of weights^2")
     n_target: int = Field(description="sources of the target catalog with these magnitudes")
     outside: float = Field(description="share of them without ten labelled sources near")
+    shift: dict[str, tuple[float, float]] = Field(
+        description="mean of the labelled sources less that of the target catalog in its standard "
+        "deviations, before and after, of the magnitude and each colour"
+    )
     left_out: dict[str, int] = Field(description="sources without these magnitudes")
 
     def lines(self) -> list[str]:
         """What to tell a user."""
-        colours = ", ".join(f"{blue} - {red}" for blue, red in pairwise(self.bands))
+        worst = max(self.shift, key=lambda name: abs(self.shift[name][1]))
+        before, after = self.shift[worst]
         found = [
             f"weights: {self.n_labelled:,} labelled sources like the {self.n_target:,} of "
-            f"{self.like} in {self.magnitude}{' and ' * bool(colours)}{colours}; they count as "
-            f"{self.effective:,.0f} of equal weight"
+            f"{self.like} in {', '.join(self.shift)}; they count as {self.effective:,.0f} of equal "
+            "weight",
+            f"their mean {worst} is off by {after:+.2f} standard deviations of {self.like}, and "
+            f"was off by {before:+.2f}; all else is off by less",
         ]
         if self.outside:
             found.append(
@@ -62,11 +69,6 @@ class SelectionRecord(DocumentModel):
                 "them: what is predicted of these is not learnt from labels"
             )
         return found + [f"left out: {n:,} {why}" for why, n in self.left_out.items() if n]
-
-    @property
-    def magnitude(self) -> str:
-        """The band whose magnitude was compared."""
-        return min(self.bands, key=lambda name: abs(_wavelength(Band.parse(name)) - OF_MAGNITUDE))
 
 
 @brief
@@ -156,6 +158,7 @@ def weights_like(
         effective=round(effective, 1),
         n_target=len(others),
         outside=round(outside, 6),
+        shift=_shifts(bands, (points[known], own[known], found), (others, their_weight)),
         left_out={
             "labelled sources without magnitudes": int((~measured).sum()),
             "sources of the target catalog without magnitudes": n_without,
@@ -208,8 +211,36 @@ def _common(
 def _quantities(photometry: CatalogPhotometry, bands: Sequence[Band]) -> np.ndarray:
     """The magnitude and the colours of N sources, shape (N, K); NaN where unknown."""
     magnitudes = np.column_stack([photometry.magnitude(band) for band in bands])
-    middle = int(np.argmin([abs(_wavelength(band) - OF_MAGNITUDE) for band in bands]))
-    return np.column_stack([magnitudes[:, middle], magnitudes[:, :-1] - magnitudes[:, 1:]])
+    middle = magnitudes[:, bands.index(_of_magnitude(bands))]
+    return np.column_stack([middle, magnitudes[:, :-1] - magnitudes[:, 1:]])
+
+
+def _of_magnitude(bands: Sequence[Band]) -> Band:
+    return min(bands, key=lambda band: abs(_wavelength(band) - OF_MAGNITUDE))
+
+
+def _shifts(
+    bands: Sequence[Band],
+    ours: tuple[np.ndarray, np.ndarray, np.ndarray],
+    theirs: tuple[np.ndarray, np.ndarray],
+) -> dict[str, tuple[float, float]]:
+    """`SelectionRecord.shift`, of quantities (N, K), weights before and after, and (M, K), weights.
+
+    Sums are rounded exactly, so that the order of rows changes nothing.
+    """
+
+    def mean(values: np.ndarray, weight: np.ndarray) -> float:
+        return math.fsum((values * weight).tolist()) / math.fsum(weight.tolist())
+
+    names = [str(_of_magnitude(bands)), *(f"{blue} - {red}" for blue, red in pairwise(bands))]
+    points, *weights = ours
+    found = {}
+    for name, own, other in zip(names, points.T, theirs[0].T, strict=True):
+        centre = mean(other, theirs[1])
+        width = math.sqrt(mean((other - centre) ** 2, theirs[1])) or 1.0
+        before, after = (round((mean(own, each) - centre) / width, 3) for each in weights)
+        found[name] = before, after
+    return found
 
 
 def _target(

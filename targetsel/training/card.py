@@ -98,7 +98,11 @@ def describe(
             "label_noise": _rounded(np.sqrt((labels.noise**2).mean(axis=0))),
             "support": support(labels.take(np.flatnonzero(split.fold >= 0))),
             **({} if plan.start is None else {"split_seed": plan.split[0]}),
-            **({} if labels.selection is None else {"selection": labels.selection.model_dump()}),
+            **(
+                {}
+                if labels.selection is None
+                else {"selection": labels.selection.model_dump(mode="json")}
+            ),
         },
         "files": {},
     }

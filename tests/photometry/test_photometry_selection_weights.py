@@ -108,11 +108,27 @@ def test_the_mean_weight_is_one_and_fewer_count_than_there_are(found, labelled):
 
 def test_the_record_says_which_bands_were_used_and_how_many_targets_are_outside(found):
     assert found.record.bands == ["g_sdss", "r_sdss", "i_sdss"]
-    assert found.record.magnitude == "r_sdss"
     assert 0.005 < found.record.outside < 0.2
-    first, second = found.record.lines()
-    assert "in r_sdss and g_sdss - r_sdss, r_sdss - i_sdss" in first
-    assert second.startswith(f"{found.record.outside:.1%} of the sources of the catalog")
+    first, shift, outside = found.record.lines()
+    assert "in r_sdss, g_sdss - r_sdss, r_sdss - i_sdss; they count as" in first
+    assert shift.startswith("their mean ")
+    assert outside.startswith(f"{found.record.outside:.1%} of the sources of the catalog")
+
+
+def test_means_are_those_of_the_target_after_weighting_and_the_record_says_so(found, labelled):
+    assert [*found.record.shift] == ["r_sdss", "g_sdss - r_sdss", "r_sdss - i_sdss"]
+    before, after = np.array([*found.record.shift.values()]).T
+    assert before[0] < -0.4
+    assert before[1] > 0.15
+    assert np.abs(after).max() < 0.12
+
+
+def test_a_cut_in_magnitude_leaves_a_shift_that_is_told(labelled, target):
+    bright = table(taken(labelled, labelled["r"] < 18.6))
+    record = weights(bright, table(target)).record
+    before, after = record.shift["r_sdss"]
+    assert before < after < -0.2
+    assert f"their mean r_sdss is off by {after:+.2f} standard deviations" in record.lines()[1]
 
 
 def test_labelled_sources_drawn_at_random_get_equal_weights_within_noise(target):

@@ -224,12 +224,13 @@ def test_weights_of_selection_are_in_the_card_and_leave_novelty_to_those_of_samp
         effective=40.5,
         n_target=900,
         outside=0.1,
+        shift={"r_sdss": (-0.5, -0.1)},
         left_out={},
     )
     lopsided = np.where(labels.source_id % 7 == 0, 1000.0, 1.0)  # would thin the test to too few
     weighted = replace(labels, weight=lopsided, sampled=np.ones(N), selection=record)
     card = train_into(tmp_path / "toy", store, weighted, toy_plan(store), toy_decoder(), quiet)
-    assert card["training"]["selection"] == record.model_dump()
+    assert card["training"]["selection"] == record.model_dump(mode="json")
     assert Ensemble.read(tmp_path / "toy").card == card
 
 
