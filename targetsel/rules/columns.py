@@ -13,7 +13,15 @@ from targetsel.photometry.columns import unit_said
 from targetsel.photometry.flux import MAGNITUDES
 from targetsel.rules import formula as f
 from targetsel.rules.formula import TypedExpression
-from targetsel.scored.columns import CATALOG, column_names, ranges, scored_columns
+from targetsel.scored.columns import (
+    CATALOG,
+    column_names,
+    is_scored,
+    predicts_redshift,
+    ranges,
+    scored_columns,
+)
+from targetsel.spectra.photoz import PHOTOZ
 from targetsel.spectra.proxies import proxy_names
 from targetsel.tables.columns import ANYTHING, schema_of, unit_of
 from targetsel.tables.parquet import footer_in
@@ -50,8 +58,11 @@ class CatalogColumns:
         return self._ranges.get(name, ANYTHING)
 
     def called_otherwise(self, name: str) -> str:
-        """The hint for `source_id`, `ra` or `dec` where this catalog's has another name; empty for
-        other names."""
+        """The hint for `source_id`, `ra` or `dec` where this catalog's has another name, and for a
+        predicted redshift where none is; empty for other names."""
+        without = is_scored(self.schema) and not predicts_redshift(self.schema)
+        if without and name.startswith(PHOTOZ):
+            return " No redshift is predicted in it: score it with an ensemble that predicts one."
         own = column_names(self.schema).get(name, name)
         if own == name:
             return ""

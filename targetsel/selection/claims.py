@@ -26,6 +26,7 @@ from targetsel.selection.evaluation import all_hold, holds, probability
 from targetsel.selection.scored_sources import scored_catalog
 from targetsel.selection.sources import DrawnSources, Sources
 from targetsel.sky.positions import SAME_PLACE, separation
+from targetsel.spectra.photoz import column_of_truth
 from targetsel.tables.columns import floats
 from targetsel.tables.ids import IdIndex, uniform
 
@@ -163,9 +164,11 @@ class ClaimOutcomes:
             claim, conditions = catalog[name].claim, catalog.of_spectra(name)
             known = Truth.read(truth, catalog.file.schema)
             for proxy in sorted(f.proxies(claim) - {*known.names}):
+                column = column_of_truth(proxy)
+                of = "" if column == proxy else f", the truth of '{proxy}'"
                 raise CatalogError(
-                    f"{truth}: no column '{proxy}', of which class {name} speaks."
-                    f"{did_you_mean(proxy, known.columns)}"
+                    f"{truth}: no column '{column}'{of}, of which class {name} speaks."
+                    f"{did_you_mean(column, known.columns)}"
                 )
             join = Join(known, catalog.file.path)
             pieces, unmeasured = [], f.proxies(claim)
@@ -186,8 +189,9 @@ class ClaimOutcomes:
                 pieces.append([values[np.isfinite(likely)] for values in piece])
             join.finish()
             if unmeasured:
+                column = column_of_truth(min(unmeasured))
                 raise CatalogError(
-                    f"{truth}, column '{min(unmeasured)}': has no finite number for any source of "
+                    f"{truth}, column '{column}': has no finite number for any source of "
                     f"{scored}, and class {name} speaks of it. Measure it on the spectra."
                 )
         parts = [np.concatenate(part) for part in zip(*pieces, strict=True)]

@@ -4,15 +4,17 @@ from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from targetsel.errors import RuleError
+from targetsel.errors import CatalogError, RuleError
 from targetsel.imaging.store import CutoutStore
 from targetsel.rules.catalog_part import unseen_columns
 from targetsel.rules.lint import lint
 from targetsel.rules.rules import Rules
 from targetsel.scoring.ensemble import Ensemble
 from targetsel.scoring.rows import score_rows
+from targetsel.selection.claims import ClaimOutcomes
 from targetsel.selection.membership import apply_rules
 from targetsel.sky.catalog import Catalog
 from targetsel.spectra.photoz import PHOTOZ
@@ -72,8 +74,22 @@ def test_without_a_catalog_photoz_may_be_the_catalogs_own_so_that_nothing_is_sai
 
 
 def test_photoz_of_a_file_without_predicted_redshifts_is_unknown():
-    with pytest.raises(RuleError, match="photoz"):
+    said = r"unknown column 'photoz'\. No redshift is predicted in it: score it with an ensemble"
+    with pytest.raises(RuleError, match=said):
         apply_rules(rules_of("photoz < 0.3"), scored_table([[10, 50, 1.5]], [[2, 5, 0.1]]))
+
+
+def test_a_truth_without_redshifts_is_refused_by_the_name_of_the_column_that_it_lacks(
+    scored, redshift_sky, tmp_path
+):
+    pq.write_table(scored.rows, tmp_path / "scored.parquet")
+    truth = pq.read_table(redshift_sky.truth).drop_columns(["redshift"])
+    pq.write_table(truth, tmp_path / "truth.parquet")
+    given = rules_of("P(photoz < 0.28) >= 0.5"), "ELG", tmp_path / "scored.parquet"
+    with pytest.raises(CatalogError, match="no column 'redshift', the truth of 'photoz', of which"):
+        ClaimOutcomes.read(*given, tmp_path / "truth.parquet")
+    outcomes = ClaimOutcomes.read(*given, redshift_sky.truth)
+    assert outcomes.true.tolist() == (scored.redshift[: len(outcomes)] < 0.28).tolist()
 
 
 def test_a_catalogs_own_photoz_is_known_before_pixels_are_read():
