@@ -109,11 +109,13 @@ def test_score_says_that_redshifts_are_left_out_and_why(scored, own, tmp_path):
         assert file.footer["redshift_left_out"] == said
 
 
-def test_nothing_is_left_out_without_such_a_column_or_without_predicted_redshifts(scored, own):
+def test_nothing_is_left_out_without_such_a_column_or_without_predicted_redshifts(
+    scored, own, ensemble_folder
+):
     options = ScoreOptions()
     for catalog, ensemble in (
         (scored.catalog, scored.ensemble),
-        (own, Ensemble.read("mock-ps1")),
+        (own, Ensemble.read(ensemble_folder)),
     ):
         schema = catalog.table.schema
         told = full_provenance(schema, scored.store, ensemble, options, None, False)
@@ -146,11 +148,13 @@ def test_a_photoz_of_the_catalog_is_a_column_like_others_beside_no_line_strength
         check_names(both, "a.fits")
 
 
-def test_an_aperture_is_told_by_the_card_and_where_none_is_stated_by_no_footer(scored):
+def test_an_aperture_is_told_by_the_card_and_where_none_is_stated_by_no_footer(
+    scored, ensemble_folder
+):
     assert scored.ensemble.card["aperture"] == 3.0
     options = ScoreOptions()
     assert provenance_of(scored.store, scored.ensemble, options)["aperture"] == 3.0
-    assert "aperture" not in provenance_of(scored.store, Ensemble.read("mock-ps1"), options)
+    assert "aperture" not in provenance_of(scored.store, Ensemble.read(ensemble_folder), options)
 
 
 def test_slim_rows_keep_photoz_rounded_within_its_width(scored):
