@@ -23,6 +23,7 @@ from scipy.special import gamma, kv
 from targetsel.mock.camera import DEPTH, Camera, add_noise, draw_seeing
 from targetsel.mock.morphology import MISCENTRING
 from targetsel.mock.noise import draw_texture
+from targetsel.mock.optics import draw_optics
 
 DETECTED = 3.0  # [sigma of a pixel], in this many pixels that touch:
 TOUCHING = 8
@@ -185,10 +186,10 @@ class Brought:
     def see(self, field: Field, x: float, y: float, rng: np.random.Generator) -> Seen:
         """The source at x, y [pixel], before noise is added.
 
-        Bands are convolved to the camera's seeing with the wings of the field's own PSF, but none
-        is sharpened: one whose own seeing is worse keeps it. The camera's noise and the centre
-        scatter from source to source as in the mock sky. Beyond the field's edges there is its
-        noise alone.
+        Bands are convolved to Moffat profiles whose widths and exponents scatter as a mock sky's
+        with `realism`, but none is sharpened: one whose own seeing is worse keeps it. The camera's
+        noise and the centre scatter from source to source as there. Beyond the field's edges there
+        is its noise alone.
         """
         camera, scale = self.camera, field.pixel
         x, y = (each + MISCENTRING / scale * rng.normal() for each in (x, y))
@@ -197,13 +198,14 @@ class Brought:
         piece = _piece(field, corner, 2 * half, rng)
         k = np.fft.fftfreq(2 * half, scale)
         frequency = np.hypot(k[:, None], k)
-        seeing, _ = draw_seeing(camera, rng)
+        optics = draw_optics(*draw_seeing(camera, rng), 1.0, rng)
         steps = (np.arange(self.size + 2) - (self.size + 1) / 2) * camera.pixel_scale / scale
         places = np.meshgrid(y - corner[1] + steps, x - corner[0] + steps, indexing="ij")
         area = (camera.pixel_scale / scale) ** 2
         seen, left = [], []
-        for own, width, image in zip(field.psf, seeing, piece, strict=True):
-            target = Moffat(max(float(width), own.width), own.beta).transform(frequency)
+        profiles = zip(optics.seeing, optics.beta, strict=True)
+        for own, (width, beta), image in zip(field.psf, profiles, piece, strict=True):
+            target = Moffat(max(float(width), own.width), float(beta)).transform(frequency)
             share = np.minimum(target / np.maximum(own.transform(frequency), 1e-4), 1)
             smooth = np.fft.ifft2(np.fft.fft2(image) * share).real
             seen.append(map_coordinates(smooth, places, order=5, mode="nearest") * area)
