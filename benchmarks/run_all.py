@@ -75,6 +75,7 @@ NOT_RUN: dict[str, str] = {
     "dimming": "describes posteriors, which have no better and worse",
     "distillation": _SKIES,
     "farther": "compares simulated galaxies with surveys, which has no better and worse",
+    "few_labels": "trains networks for twenty minutes",
     "fetching": "measures by the clock how long an emulated archive keeps it waiting",
     "figure3": _TRAINS,
     "figures_of_merit": _MODULE,
