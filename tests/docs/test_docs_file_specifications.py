@@ -10,7 +10,8 @@ from targetsel.calibration.calibration import Calibration
 from targetsel.documents.models import DocumentModel
 from targetsel.imaging.store import SOURCE, PartFooter
 from targetsel.imaging.store_listing import ListedFile, StoreListing
-from targetsel.scored.columns import scored_columns
+from targetsel.scored.columns import REDSHIFT_LEFT_OUT, scored_columns
+from targetsel.scored.simulated_training import CAUTION
 from targetsel.scoring.card import EnsembleCard
 from targetsel.selection.target_list import TARGETS
 from targetsel.spectra.lines import PREDICTABLE
@@ -39,6 +40,7 @@ def entries(model: type[DocumentModel]) -> set[str]:
         ("cutout-store", names(SOURCE.columns) | entries(PartFooter) | {"flux"}),
         ("cutout-store", entries(StoreListing) | entries(ListedFile)),
         ("scored-file", names(scored_columns(6, 5, redshift=True))),
+        ("scored-file", {CAUTION, REDSHIFT_LEFT_OUT}),
         ("target-list", names(TARGETS.columns)),
         ("ensemble-card", entries(EnsembleCard)),
         ("calibration-file", entries(Calibration)),
