@@ -1,9 +1,11 @@
 """Accuracy of an ensemble on a mock sky, whose images and spectra are SIMULATED.
 
     python benchmarks/accuracy.py TEST_SKY --ensemble ENSEMBLE --training-sky TRAINING_SKY
-        --transfer seeing=SKY --transfer population=SKY --transfer no-link=SKY
+        --transfer seeing=SKY --transfer population=SKY --transfer no-link=SKY --transfer plain=SKY
 
-Skies are folders that `targetsel mock` wrote. Sources are predicted as `score` does it; latents are
+Skies are folders that `targetsel mock` wrote, those of --transfer with the variations in
+`examples/variations`. The plain one is that which shipped ensembles learnt from at first: another
+population, near and bright, in tidy images. Sources are predicted as `score` does it; latents are
 those of the ensemble's decoder, where 1 is their scatter over its training spectra. They are
 compared with two recipes of labels: encodings of the noise-free spectra (`flux_true`), and of the
 noisy ones (`flux`), which no predictor can reach. Sources count by their weight, so that figures

@@ -212,7 +212,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--n", type=int, default=1500, help="mock sources")
     parser.add_argument("--ensemble", default="mock-ps1")
-    parser.add_argument("--variation", type=Path, help="of the sky; default: none")
+    parser.add_argument("--variation", type=Path, help="of the sky")
     parser.add_argument("--folder", type=Path, help="keeps sky and scored file")
     given = parser.parse_args()
     variation = Variation.read(given.variation) if given.variation else Variation()

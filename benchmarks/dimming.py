@@ -2,8 +2,10 @@
 
     python benchmarks/dimming.py [--ensemble mock-ps1] [--n 300]
 
-All images are simulated, of galaxies that no shipped ensemble has learnt from. The brightest
-quarter of them, less those that would come to lie beyond redshift 0.28, are made faint in two ways:
+All images are simulated, of galaxies that no shipped ensemble has learnt from, as far away as they
+are and without the trouble of real images (`realism: 0`), so that the noise is known which a dimmed
+one lacks. The brightest quarter of them, less those that would come to lie beyond redshift 0.28,
+are made faint in two ways:
 
 dimmed      the cutout's light is dimmed, and the noise added that sky and source would have had.
             The galaxy keeps its size and redshift, so it is as large as a luminous one and as faint
@@ -35,13 +37,14 @@ from skies import HEADING
 from targetsel.imaging.cutout import Cutouts
 from targetsel.mock.camera import PAN_STARRS, add_noise
 from targetsel.mock.galaxies import Galaxies
+from targetsel.mock.plan import Variation
 from targetsel.mock.sky import observe
 from targetsel.novelty.novelty import typicality
 from targetsel.scoring.ensemble import Ensemble
 
 STEPS = (0.0, 0.5, 1.0, 1.5, 2.0)  # [mag]
 BRIGHT = 0.25  # of the galaxies, that are made faint
-FARTHEST = 0.28  # redshift of the mock sky's galaxies
+FARTHEST = 0.28  # redshift of the real galaxies
 SEED = 11
 COSMOLOGY = FlatLambdaCDM(H0=70, Om0=0.3)  # the mock sky's
 
@@ -68,8 +71,8 @@ def dimmed(cutouts: Cutouts, magnitudes: float) -> Cutouts:
 def moved_away(galaxies: Galaxies, magnitudes: float) -> Galaxies:
     """The same galaxies at the redshifts where they look fainter by this much.
 
-    Their absolute magnitudes stay; the mock sky's have a K-correction of one magnitude per unit
-    redshift.
+    Their absolute magnitudes stay; the mock sky's near galaxies have a K-correction of one
+    magnitude per unit redshift.
     """
     grid = np.geomspace(0.005, 1.0, 2000)
     fainter = COSMOLOGY.distmod(grid).value + grid
@@ -89,7 +92,7 @@ def bright_galaxies(n: int) -> Galaxies:
 
 def seen(galaxies: Galaxies, ensemble: Ensemble) -> tuple[Cutouts, np.ndarray]:
     """Whole cutouts of galaxies, and the latents of their noise-free spectra."""
-    blocks = list(observe(galaxies, SEED))
+    blocks = list(observe(galaxies, SEED, variation=Variation(realism=0)))
     flux, spectra = (
         np.concatenate([getattr(block, name) for block in blocks]) for name in ("flux", "spectra")
     )

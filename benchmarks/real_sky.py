@@ -53,7 +53,7 @@ from targetsel.novelty.novelty import Typicality
 from targetsel.scoring.ensemble import Ensemble
 
 HALVES = {"all": slice(None), "develop": slice(0, 1300), "report": slice(1300, 2600)}
-KERNELS = {"white": (0.0, 1.0, 0.0), "as the mock": (0.1, 0.8, 0.1), "twice": (0.22, 0.56, 0.22)}
+KERNELS = {"white": (0.0, 1.0, 0.0), "plain mock": (0.1, 0.8, 0.1), "twice": (0.22, 0.56, 0.22)}
 REALISM = "as realism"  # noise, correlation and left sky drawn as in a mock sky with `realism: 1`
 OF_NOISE = ("noise", "noise of neighbours", "sky noise", "sharp pixel")  # numbers that tell of it
 REALISATIONS = 4
@@ -335,7 +335,7 @@ def main() -> None:
     if len(real.is_clear) < FEWEST:
         raise SystemExit(f"{len(real.is_clear)} real galaxies of r < {options.faintest}, too few "
                          f"to compare. Choose a fainter --faintest.")  # fmt: skip
-    usual = real.cutouts["as the mock"]
+    usual = real.cutouts["plain mock"]
     n_blends = sum(len(each.galaxies(options.faintest)) for each in blends)
     print(f"{usual.shape[1]} real galaxies of r < {options.faintest}, {n_blends} of them of "
           f"{len(blends)} blends; {real.is_clear.sum()} far from bright stars")  # fmt: skip
@@ -344,7 +344,7 @@ def main() -> None:
         print(f"{sky.name}: {len(sky.flux)} sources like them")
     for name in options.ensemble or ["mock-ps1"]:
         tell_typicality(name, real, skies)
-    tell_apart({kind: real.cutouts[kind][:2] for kind in ("as the mock", REALISM)}, skies)
+    tell_apart({kind: real.cutouts[kind][:2] for kind in ("plain mock", REALISM)}, skies)
     if options.show:
         show(options.show, real.cutouts[REALISM][0], skies)
 

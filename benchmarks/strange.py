@@ -18,7 +18,7 @@ from targetsel.mock.sky import observe
 
 SIGMA = PAN_STARRS.sky_sigma
 SEED = 5
-BEYOND = (0.35, 0.6)  # redshifts; no galaxy of the mock sky has more than 0.28
+BEYOND = (0.7, 1.0)  # redshifts; no galaxy of the mock sky has more than 0.6
 COSMOLOGY = FlatLambdaCDM(H0=70, Om0=0.3)
 
 
@@ -125,5 +125,5 @@ CHANGED: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 SEEN_ANEW: dict[str, Callable[[Galaxies], np.ndarray]] = {
     "pixels of 0.17 arcsec": lambda galaxies: pixel_scale(galaxies, 0.168),
     "pixels of 0.4 arcsec": lambda galaxies: pixel_scale(galaxies, 0.396),
-    "redshift 0.35 to 0.6": far_away,
+    "redshift 0.7 to 1": far_away,
 }

@@ -3,10 +3,11 @@
     python examples/calibrate_default_ensemble.py --ensemble targetsel/scoring/ensembles/mock-ps1
 
 A mock sky is simulated of the galaxies that `train_default_ensemble.py` kept for the common test,
-so that no network was trained on them: half of it as bright as they are, half fainter. Its sources
-are scored, and compared with the latents and proxies of their noise-free spectra. Images and
-spectra are SIMULATED. The result, `calibration.json`, lies in the ensemble's directory afterwards;
-one that was there is replaced.
+so that no network was trained on them. It varies as that of the training does: two of five sources
+are farther away, and half of the others are as bright as the galaxies are. Its sources are scored,
+and compared with the latents and proxies of their noise-free spectra, and with their redshifts.
+Images and spectra are SIMULATED. The result, `calibration.json`, lies in the ensemble's directory
+afterwards; one that was there is replaced.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from train_default_ensemble import OVER_SAMPLING, SEED
+from train_default_ensemble import SEED, VARIATION
 
 from targetsel.calibration.fitting import calibrate
 from targetsel.cli.calibrate import print_coverages
 from targetsel.errors import EnsembleError
 from targetsel.imaging.store import CutoutStore
 from targetsel.mock.galaxies import Galaxies
-from targetsel.mock.plan import SkyPlan, Variation
+from targetsel.mock.plan import SkyPlan
 from targetsel.mock.writing import write_sky
 from targetsel.scoring.ensemble import Ensemble, find_ensemble
 from targetsel.scoring.stream import score
@@ -68,8 +69,7 @@ def main() -> None:
     given = parser.parse_args()
     folder, sky = find_ensemble(given.ensemble), given.scratch
     ensemble = Ensemble.read(folder, calibrated=False)
-    variation = Variation(over_sampling=OVER_SAMPLING)
-    plan = SkyPlan(unseen(ensemble), given.n, SEED + 1, variation=variation, half_unchanged=True)
+    plan = SkyPlan(unseen(ensemble), given.n, SEED + 1, variation=VARIATION, half_unchanged=True)
     write_sky(sky, plan, given.workers)
     truth, scored = sky / "known.parquet", sky / "catalog.scored.parquet"
     decoder = {DECODER_KEY: ensemble.card["files"]["decoder.safetensors"]}

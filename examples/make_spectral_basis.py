@@ -1,6 +1,6 @@
 """Make the basis of spectra that gaps are filled from, on a mock sky's spectra.
 
-    targetsel mock --n 20000 -o sky/
+    targetsel mock --n 20000 --variation examples/variations/plain.yaml -o sky/
     python examples/make_spectral_basis.py sky/
 
 Ten principal components of the noise-free, simulated spectra.

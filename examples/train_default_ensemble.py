@@ -2,9 +2,10 @@
 
     python examples/train_default_ensemble.py --work work/ -o targetsel/scoring/ensembles/mock-ps1
 
-Images and spectra are SIMULATED. The sky is of galaxies that the demonstration never shows. The
-decoder is trained on its noise-free spectra, and the networks on its images and latents. The
-command resumes if interrupted.
+Images and spectra are SIMULATED. The sky is of galaxies that the demonstration never shows, with
+the trouble of real images and with galaxies beyond the real sample. The decoder is trained on its
+noise-free spectra, and the networks on its images, latents and redshifts. The command resumes if
+interrupted.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from targetsel.imaging.store import CutoutStore
 from targetsel.mock.plan import SkyPlan, Variation
 from targetsel.mock.writing import write_sky
 from targetsel.networks.input_plan import InputPlan
+from targetsel.networks.redshift_scale import RedshiftScale
 from targetsel.sky.catalog import Catalog
 from targetsel.spectra.decoder import Decoder
 from targetsel.tables.files import written_beside
@@ -29,7 +31,8 @@ from targetsel.training.labels import Labels
 from targetsel.training.plan import named_plan
 
 SEED = 20261122
-OVER_SAMPLING = 0.3  # strong emitters are rare, and the decoder has to know them
+VARIATION = Variation(over_sampling=0.3)  # strong emitters are rare; the decoder must know them
+FIBER = 3.0  # diameter that the mock's spectra are of [arcsec]
 BINNING = 2  # pixels of 0.5 arcsec lose nothing that was measured, at half the cost or less
 DECODER = DecoderRecipe(epochs=40, learning_rate=2e-3, one_cycle=True, proxy_weight=2.0, seed=SEED)
 DECODER_SPECTRA = 72_000  # the first of the sky
@@ -39,8 +42,8 @@ EPOCHS, WIDTH = 8, 0.375
 def simulate(folder: Path, n: int, workers: int) -> None:
     """A mock sky, and its spectra without noise as a decoder's training reads them."""
     if not (folder / "catalog.parquet").exists():  # which is written last
-        plan = SkyPlan.of(n, SEED, variation=Variation(over_sampling=OVER_SAMPLING))
-        write_sky(folder, plan, workers)
+        plan = SkyPlan.of(n, SEED, variation=VARIATION)
+        write_sky(folder, replace(plan, half_unchanged=True), workers)
     if not (path := folder / "noise-free.npz").exists():
         with written_beside(path) as beside, open(beside, "wb") as stream:
             np.savez(stream, flux=noise_free(folder)[:DECODER_SPECTRA])
@@ -59,6 +62,13 @@ def decoder_of(sky: Path, folder: Path) -> Decoder:
     return Decoder.read(folder)
 
 
+def labels_of(sky: Path, decoder: Decoder) -> Labels:
+    """Latents of the sky's spectra without noise, and its redshifts."""
+    labels = Labels.of_spectra(sky / "spectra.parquet", decoder, column="flux_true")
+    catalog = Catalog.read(sky / "catalog.parquet")
+    return labels.with_catalog(catalog, "group_id").with_redshifts()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("-o", "--output", type=Path, required=True, help="the ensemble's folder")
@@ -72,8 +82,9 @@ def main() -> None:
     sky = given.work / "sky"
     simulate(sky, given.n, given.workers)
     decoder = decoder_of(sky, given.work / "decoder")
-    labels = Labels.of_spectra(sky / "spectra.parquet", decoder, column="flux_true")
     store = CutoutStore.open(sky / "cutouts")
+    labels = labels_of(sky, decoder)
+    assert labels.redshift is not None
     plan = named_plan(
         "default",
         InputPlan.of_store(store, binning=BINNING),
@@ -83,11 +94,12 @@ def main() -> None:
         given.members,
         SEED,
     )
+    network = plan.network.model_copy(update={"redshift": RedshiftScale.of(labels.redshift)})
     card = train_into(
         given.output,
         store,
-        labels.with_catalog(Catalog.read(sky / "catalog.parquet"), "group_id"),
-        replace(plan, workers=given.workers),
+        labels,
+        replace(plan, network=network, aperture=FIBER, workers=given.workers),
         decoder,
     )
     rmse = card["validation"]["rmse"]

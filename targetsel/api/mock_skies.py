@@ -25,7 +25,10 @@ def mock_sky(
     picture: AnyPath | None = None,
     workers: int = 1,
 ) -> SkyPlan:
-    """Simulate images and spectra of real galaxies, as `targetsel mock` does.
+    """Simulate images and spectra of galaxies, as `targetsel mock` does.
+
+    Galaxies are real ones of SDSS, two in five of them moved farther away; where there are no more,
+    they are repeated, fainter. Images have the trouble of real ones.
 
     Parameters
     ----------
@@ -38,7 +41,8 @@ def mock_sky(
     survey : str
         Survey whose camera is simulated: "ps1", "legacy" or "lsst".
     variation : str or Path, optional
-        YAML file with changes to the camera and the galaxies.
+        YAML file with changes to the camera and the galaxies; `realism: 0` and `farther: 0` make
+        a tidy sky of the galaxies where they are.
     held_out : bool
         Use only galaxies that no shipped ensemble was trained on.
     picture : str or Path, optional
@@ -89,7 +93,7 @@ def mock_sky(
 
 @with_addresses("output")
 def demo(output: AnyPath = "demo", n: int | None = None, *, threads: int = 1) -> list[Outcome]:
-    """Simulate images of a real catalog, score it and select from it, as `targetsel demo` does.
+    """Simulate a catalog and its images, score and select from it, as `targetsel demo` does.
 
     Parameters
     ----------

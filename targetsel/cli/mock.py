@@ -50,7 +50,11 @@ def mock(
         int | None, typer.Option(min=1, help="Number of worker processes. Default: all cores.")
     ] = None,
 ) -> None:
-    """Simulate images and spectra of real galaxies, and write them with their true properties.
+    """Simulate images and spectra of galaxies, and write them with their true properties.
+
+    Galaxies are real ones of SDSS, two in five of them moved farther away; where there are no more,
+    they are repeated, fainter. Images have the trouble of real ones. A variation of `realism: 0`
+    and `farther: 0` is a tidy sky of the galaxies where they are.
 
     Example:
         targetsel mock --n 200 -o sky --show sky.png
@@ -85,7 +89,7 @@ def demo(
     ] = None,
     threads: ThreadsOption = None,
 ) -> None:
-    """Simulate images of a real catalog, score it, select from it, and compare with the truth.
+    """Simulate a catalog and its images, score it, select from it, and compare with the truth.
 
     Example:
         targetsel demo smaller --n 100
@@ -108,8 +112,9 @@ def demo(
         n_texts=2,
     )
     say(
-        "Positions, redshifts and magnitudes are real SDSS galaxies; images and spectra are "
-        "simulated,\nso these counts show how the code works, not how well it does on the sky."
+        "Galaxies are real ones of SDSS, two in five of them moved farther away; images and "
+        "spectra are\nsimulated, so these counts show how the code works, not how well it does on "
+        "the sky."
     )
     say(f"catalog, cutouts, truth, scores and target lists are in {output}/. Try there:")
     say(NEXT)

@@ -133,7 +133,7 @@ def _catalog() -> Columns:
 def _truth() -> Columns:
     from targetsel.mock.writing import latent_column, truth_columns
 
-    return [*truth_columns(["<line>"], ["<band>_<band>"], farther=True), latent_column(1)]
+    return [*truth_columns(["<line>"], ["<band>_<band>"]), latent_column(1)]
 
 
 def _mock_spectra() -> Columns:

@@ -1,7 +1,8 @@
 """The demonstration: a mock sky of real galaxies, scored and selected like any catalog.
 
-The catalog's positions, redshifts and magnitudes are those of real SDSS galaxies; their images and
-spectra are simulated (`targetsel.mock`). The shipped ensemble was not trained on these galaxies.
+The catalog's positions are those of real SDSS galaxies. So are the redshifts and magnitudes of
+three sources in five; the others are simulated farther away, and all images and spectra are
+simulated (`targetsel.mock`). The shipped ensemble was not trained on these galaxies.
 """
 
 from __future__ import annotations

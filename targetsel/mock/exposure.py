@@ -1,4 +1,4 @@
-"""Images of mock sources by a camera: plain ones, or with the trouble of real ones.
+"""Images of mock sources by a camera, with the trouble of real ones.
 
 How much trouble, the variation `realism` says. Each part of it has random numbers of its own:
 PSFs (`optics`), noise and left sky (`noise`), blends and companions (`company`), bright stars and
@@ -15,7 +15,7 @@ import numpy as np
 from targetsel.mock.bright_stars import draw_glare
 from targetsel.mock.camera import Camera, draw_seeing, expose
 from targetsel.mock.company import blends_from, draw_companions, recoloured
-from targetsel.mock.images import Canvas, Light, canvas_of, draw_neighbours, point_spread
+from targetsel.mock.images import Canvas, Light, canvas_of, draw_neighbours
 from targetsel.mock.noise import draw_texture
 from targetsel.mock.optics import draw_optics, real_point_spread
 from targetsel.mock.plan import Variation
@@ -58,29 +58,9 @@ class Exposures:
             Its r magnitude, which says what else may lie there.
         chance : Chance
         """
-        camera = chance.of(Step.CAMERA)
-        seeing, shear = draw_seeing(self.survey, camera)
-        if self.variation.realism:
-            return self._real(source, magnitude, chance, camera, seeing, shear)
-        psf = point_spread(self.canvas, seeing, shear)
-        light = source.through(psf)
-        neighbours = self._neighbours(chance)
-        if neighbours is not None:
-            light += neighbours.through(psf)
-        sky = self.canvas.images(light, self.size + 2)
-        return expose(sky, self.survey, self.zero_points, camera)
-
-    def _real(
-        self,
-        source: Light,
-        magnitude: float,
-        chance: Chance,
-        camera: np.random.Generator,
-        seeing: np.ndarray,
-        shear: tuple[float, float],
-    ) -> np.ndarray:
-        """The cutout with the trouble of real images."""
         survey, size, realism = self.survey, self.size, self.variation.realism
+        camera = chance.of(Step.CAMERA)
+        seeing, shear = draw_seeing(survey, camera)
         optics = draw_optics(seeing, shear, realism, chance.of(Step.OPTICS))
         psf = real_point_spread(self.canvas, optics, realism)
         company = chance.of(Step.COMPANY)
@@ -100,7 +80,7 @@ class Exposures:
         seen = expose(sky, survey, self.zero_points, camera, texture)
         return seen if glare is None else glare.spoil(seen)
 
-    def _neighbours(self, chance: Chance, blends_from: float = np.inf) -> Light | None:
+    def _neighbours(self, chance: Chance, blends_from: float) -> Light | None:
         side, factor = self.size * self.survey.pixel_scale, self.variation.neighbours
         nearby = chance.of(Step.NEIGHBOURS)
         return draw_neighbours(self.survey, self.canvas, side, factor, nearby, blends_from)

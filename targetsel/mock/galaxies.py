@@ -1,4 +1,4 @@
-"""Real SDSS galaxies: positions, redshifts and magnitudes of the mock sky.
+"""Real SDSS galaxies: positions, redshifts and magnitudes that the mock sky begins with.
 
 They are the 10,000 galaxies in the tests of the package `kcorrect` (Blanton & Roweis 2007, AJ 133,
 734; BSD-3-Clause; SDSS public data), less those outside 0.02 < redshift < 0.28 or 13.5 < r < 18.5.
@@ -46,7 +46,7 @@ class Galaxies:
         Features of the spectrum known from the broad bands: `Anchor`'s first two colour
         components, and log10 luminosity in its unit.
     k_correction : ndarray, shape (N,)
-        Of r [mag]; one magnitude per unit redshift for real galaxies.
+        Of r [mag]; one magnitude per unit redshift where galaxies really are.
     """
 
     source_id: np.ndarray

@@ -209,10 +209,6 @@ class Light:
         """The same light, scaled to this total flux in one band."""
         return replace(self, flux=self.flux * (flux / self.flux[:, band].sum()))
 
-    def through(self, psf: np.ndarray) -> np.ndarray:
-        """Sum of all components in each band, convolved with the PSF, shape (B, P)."""
-        return self.unblurred() * psf
-
     def unblurred(self) -> np.ndarray:
         """Sum of all components in each band, shape (B, P)."""
         return self.flux.T.astype(np.float32) @ self.transforms

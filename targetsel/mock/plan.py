@@ -23,12 +23,11 @@ from targetsel.tables.parquet import SIMULATED
 from targetsel.version import __version__
 
 BLOCK = 256  # sources per block; another number would change last digits
-LATER = ("realism", "farther")  # keys that came after the first skies; 0 changes nothing
 Magnitude = Annotated[float, Quantity("mag", -2, 2)]
 
 
 class Variation(DocumentModel):
-    """Changes to camera and galaxies; none by default.
+    """What may vary of camera and galaxies.
 
     Attributes
     ----------
@@ -51,13 +50,14 @@ class Variation(DocumentModel):
     over_sampling : float
         Share of the galaxies drawn with a preference for strong lines; see `draw_spectra`.
     realism : float
-        How much of the trouble of real images is simulated: 0 is the plain mock, 1 as measured.
-        See `exposure`.
+        How much of the trouble of real images is simulated: 1 is as measured, 0 is a tidy sky
+        without any. See `exposure`.
     redshift : (float, float)
         Range of redshift; galaxies outside it are left out.
     farther : float
         Share of the sources that lie beyond the real sample, to r = 20.8 and redshift 0.6; see
-        `farther`. The range of redshift above is that of the real galaxies.
+        `farther`. At 0 every source is as far away as its real galaxy. The range of redshift
+        above is that of the real galaxies.
     fiber : float
         Diameter of the fiber that spectra and their lines are of [arcsec], on the same galaxies
         and images.
@@ -73,11 +73,11 @@ class Variation(DocumentModel):
     dimming: Annotated[float, Quantity("mag", -1.0, 3.0)] = 0.0
     line_strength: Annotated[float, Quantity("", 0.0, 10.0)] = 1.0
     over_sampling: Annotated[float, Quantity("", 0.0, 1.0)] = 0.0
-    realism: Annotated[float, Quantity("", 0.0, 1.0)] = 0.0
+    realism: Annotated[float, Quantity("", 0.0, 1.0)] = 1.0
     redshift: Annotated[
         tuple[float, float], Expected("two rising numbers from 0 up, such as [0.02, 0.1]")
     ] = (0.0, 1.0)
-    farther: Annotated[float, Quantity("", 0.0, 1.0)] = 0.0
+    farther: Annotated[float, Quantity("", 0.0, 1.0)] = 0.4
     fiber: Annotated[float, Quantity("arcsec", 0.5, 10.0)] = FIBER
 
     @field_validator("redshift")
@@ -132,16 +132,6 @@ class Variation(DocumentModel):
         widths = {name: self.line_strength * width for name, width in spectra.widths.items()}
         return replace(spectra, lines=self.line_strength * spectra.lines, widths=widths)
 
-    def stated(self) -> dict[str, Any]:
-        """The variation as footers state it.
-
-        What came after the first skies is left out where it changes nothing, so that a sky
-        without it keeps its bytes.
-        """
-        without = {name for name in LATER if not getattr(self, name)}
-        without |= {"fiber"} if self.fiber == FIBER else set()
-        return self.model_dump(mode="json", exclude=without)
-
 
 @dataclass(frozen=True)
 class SkyPlan:
@@ -151,7 +141,7 @@ class SkyPlan:
     ----------
     galaxies : Galaxies
         Real galaxies; further sources repeat them, changed by `Galaxies.realised`. A share of
-        all sources is farther away (`Variation.farther`).
+        all sources, the first ones too, is farther away (`Variation.farther`).
     n : int
         Number of sources.
     seed : int
@@ -162,7 +152,8 @@ class SkyPlan:
         that they are trained on (False); None if they were chosen otherwise.
     half_unchanged : bool
         Whether every second realisation keeps the galaxies' luminosity; otherwise all but the
-        first are fainter, and bright galaxies become rare in a large sky.
+        first are fainter, and bright galaxies become rare in a large sky. The shipped ensemble
+        learnt from a sky with it.
     """
 
     galaxies: Galaxies
@@ -226,8 +217,6 @@ class SkyPlan:
         """Some galaxies again, each fainter, as luminous as it is, or farther away."""
         fainter = bool(realisation % 2) or not self.half_unchanged
         again = galaxies.realised(self.seed, realisation, fainter)
-        if not self.variation.farther:
-            return again
         whole = galaxies.realised(self.seed, realisation, fainter=False)
         return with_farther(again, whole, self.seed, self.variation.farther)
 
@@ -242,6 +231,6 @@ class SkyPlan:
                 "survey": self.survey.name,
                 "held_out": self.held_out,
                 "half_unchanged": self.half_unchanged,
-                "variation": self.variation.stated(),
+                "variation": self.variation.model_dump(mode="json"),
             },
         }

@@ -1,10 +1,10 @@
-"""The mock sky: real galaxies' positions and magnitudes, simulated images and spectra.
+"""The mock sky: real galaxies, some of them moved farther away; simulated images and spectra.
 
-For each galaxy a fiber spectrum is drawn from the anchor model, given the real galaxy's colours,
+For each galaxy a fiber spectrum is drawn from the anchor model, given the galaxy's colours,
 luminosity and redshift. Its old stars form a bulge and a disk, young stars and lines a larger disk
 with arms and knots. The image agrees with the fiber spectrum: each component's light is divided
-by the share of it in a fiber. The image's total r flux is the real galaxy's. The spectrum in a
-fiber of another width (`Variation.fiber`) follows from the shares of the same components in it.
+by the share of it in a fiber. The image's total r flux is the galaxy's. The spectrum in a fiber of
+another width (`Variation.fiber`) follows from the shares of the same components in it.
 
 A source depends on the seed and its id alone, not on other sources. Each step has random numbers
 of its own, so that two variations of a sky differ only in the varied property.
@@ -18,12 +18,12 @@ from itertools import pairwise
 
 import numpy as np
 
-from targetsel.mock.anchor import DECODER_PIXELS, FIRST, LAST, Anchor
+from targetsel.mock.anchor import DECODER_PIXELS, Anchor
 from targetsel.mock.camera import PAN_STARRS, Camera
 from targetsel.mock.exposure import Exposures
 from targetsel.mock.galaxies import Galaxies
 from targetsel.mock.images import FIBER, FiberLight, draw_components, light_of
-from targetsel.mock.irregular import REGULAR, draw_irregularity, misplaced
+from targetsel.mock.irregular import draw_irregularity, misplaced
 from targetsel.mock.morphology import N_NORMALS as STRUCTURE_NORMALS
 from targetsel.mock.morphology import Structure, draw_structure
 from targetsel.mock.plan import BLOCK, Variation
@@ -38,11 +38,8 @@ from targetsel.mock.steps import Chance, Step
 from targetsel.mock.ultraviolet import WHOLE
 from targetsel.photometry.bands import synthetic_photometry
 from targetsel.photometry.flux import NJY_PER_NANOMAGGY, ab_magnitude
-from targetsel.spectra.grid import wavelengths
 
 CUTOUT_SIZE = 64
-BLUER = 200  # pixels below the first of `anchor.WAVELENGTH`, down to 2430 Angstrom
-SEEN = (3600.0, 10400.0)  # [Angstrom] by SDSS's later spectrographs, which took fainter galaxies
 
 
 @dataclass(frozen=True)
@@ -52,7 +49,7 @@ class MockSources:
     Attributes
     ----------
     galaxies : Galaxies
-        The real galaxies that they are drawn for.
+        The galaxies that they are drawn for, where they are seen.
     flux : ndarray, shape (N, B, H, W)
         Cutouts [nanomaggy]; NaN where pixels are lost.
     spectra : ndarray, shape (N, 1000)
@@ -109,7 +106,7 @@ def observe_block(
     Parameters
     ----------
     variation : Variation, optional
-        Changes to camera and galaxies. Default: none.
+        Of camera and galaxies. Default: `Variation()`.
     size : int
         Width and height of the cutouts [pixel].
     """
@@ -131,10 +128,8 @@ def observe_block(
     structure = draw_structure(
         galaxies, spectra, normals(Step.STRUCTURE, STRUCTURE_NORMALS), variation.link
     )
-    if variation.realism:
-        structure = misplaced(structure, variation.realism, chances)
-    far = bool(variation.farther)
-    light = _fiber_light(galaxies, spectra, survey, far)
+    structure = misplaced(structure, variation.realism, chances)
+    light = _fiber_light(galaxies, spectra, survey)
     exposures = Exposures(survey, variation, size)
     flux, gains = _images(galaxies, light, structure, chances, exposures)
     if variation.fiber != FIBER:
@@ -144,8 +139,7 @@ def observe_block(
     noise = normals(Step.SPECTROGRAPH, 1 + shape.shape[1])
     magnitude = ab_magnitude(galaxies.flux[:, 2])
     snr = signal_to_noise(magnitude, noise[:, 0])
-    seen = SEEN if far else (0.0, np.inf)
-    measured, ivar = measure_spectra(shape, galaxies.redshift, snr, noise[:, 1:], seen)
+    measured, ivar = measure_spectra(shape, galaxies.redshift, snr, noise[:, 1:])
     return MockSources(
         galaxies,
         flux,
@@ -177,9 +171,7 @@ def _images(
     flux = np.empty((len(galaxies), len(survey.bands), size, size), dtype=np.float32)
     gains = np.empty((len(galaxies), 3))
     for row, chance in enumerate(chances):
-        shape = REGULAR
-        if realism:
-            shape = draw_irregularity(structure, row, survey, realism, chance.of(Step.SHAPE))
+        shape = draw_irregularity(structure, row, survey, realism, chance.of(Step.SHAPE))
         places = chance.of(Step.PLACES)
         parts = draw_components(structure, row, canvas, places, shape)
         gains[row] = parts.gain(fiber, canvas)
@@ -188,25 +180,12 @@ def _images(
     return flux, gains
 
 
-def _fiber_light(
-    galaxies: Galaxies, spectra: FiberSpectra, survey: Camera, far: bool
-) -> FiberLight:
-    """Fluxes of each component in the fiber, in the survey's bands.
-
-    Below the first pixel of `anchor.WAVELENGTH`, flux is that of the ultraviolet in a sky with
-    `far` galaxies. Without them it matters to a u band only, and is that of the first pixel.
-    """
-    parts = [spectra.old, spectra.young, spectra.lines]
-    if far:
-        old, young = np.moveaxis(spectra.ultraviolet, 1, 0)
-        bluer = [old, young, np.zeros_like(old)]
-        parts = [np.concatenate(both, axis=1) for both in zip(bluer, parts, strict=True)]
-        maps = synthetic_photometry(survey.passbands, WHOLE, galaxies.redshift)
-    else:
-        extended = wavelengths(FIRST - BLUER, LAST)
-        maps = synthetic_photometry(survey.passbands, extended, galaxies.redshift)
-        maps[:, :, BLUER] += maps[:, :, :BLUER].sum(axis=2)
-        maps = maps[:, :, BLUER:]
+def _fiber_light(galaxies: Galaxies, spectra: FiberSpectra, survey: Camera) -> FiberLight:
+    """Fluxes of each component in the fiber, in the survey's bands."""
+    old, young = np.moveaxis(spectra.ultraviolet, 1, 0)
+    bluer, rest = (old, young, np.zeros_like(old)), (spectra.old, spectra.young, spectra.lines)
+    parts = [np.concatenate(both, axis=1) for both in zip(bluer, rest, strict=True)]
+    maps = synthetic_photometry(survey.passbands, WHOLE, galaxies.redshift)
     return FiberLight(*(np.matmul(maps, part[:, :, None])[:, :, 0] for part in parts))
 
 

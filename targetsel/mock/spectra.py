@@ -1,4 +1,4 @@
-"""Fiber spectra of the mock sky: drawn for real galaxies, with a spectrograph's noise.
+"""Fiber spectra of the mock sky: drawn for its galaxies, with a spectrograph's noise.
 
 Stars, dust and lines are drawn from the anchor model. The spectrograph is like that of SDSS."""
 
@@ -157,10 +157,10 @@ def _sodium(continuum: Continuum, normal: np.ndarray) -> np.ndarray:
 
 
 # Noise against observed wavelength [Angstrom], 1 at its best: blue and red ends, and the airglow
-# beyond 7200. Set by hand. A real spectrograph ends near 3800 and 9200; this one has no ends but
-# those that it is given.
+# beyond 7200. Set by hand.
 _NOISE_AT = np.array([3450, 3800, 4200, 5000, 6000, 7100, 7600, 8200, 8800, 9400, 10700.0])
 _NOISE = np.array([4.0, 2.5, 1.7, 1.2, 1.0, 1.0, 1.2, 1.4, 1.7, 2.2, 3.5])
+SEEN = (3600.0, 10400.0)  # [Angstrom] by SDSS's later spectrographs, which took fainter galaxies
 SNR_LIMITS = (4.0, 60.0)  # surveys expose the faintest for longer
 SNR_SCATTER = 0.10  # dex
 
@@ -172,13 +172,11 @@ def signal_to_noise(r_magnitude: np.ndarray, normals: np.ndarray) -> np.ndarray:
 
 
 def measure_spectra(
-    flux: np.ndarray,
-    redshift: np.ndarray,
-    snr: np.ndarray,
-    noise: np.ndarray,
-    seen: tuple[float, float] = (0.0, np.inf),
+    flux: np.ndarray, redshift: np.ndarray, snr: np.ndarray, noise: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Spectra as observed, and their inverse variance, each (N, 1000), float32.
+
+    Beyond the wavelengths that the spectrograph has `SEEN`, both are 0.
 
     Parameters
     ----------
@@ -187,13 +185,10 @@ def measure_spectra(
     redshift, snr : ndarray, shape (N,)
     noise : ndarray, shape (N, 1000)
         Independent standard normals.
-    seen : (float, float)
-        First and last wavelength that the spectrograph sees [Angstrom]. Beyond them flux and
-        inverse variance are 0.
     """
     observed = wavelengths() * (1 + redshift[:, None])
     shape = np.interp(observed, _NOISE_AT, _NOISE)
-    inside = (observed >= seen[0]) & (observed <= seen[1])
+    inside = (observed >= SEEN[0]) & (observed <= SEEN[1])
     # With the median of signal over noise at `snr`.
     unit = np.nanmedian(np.where(inside, flux / shape, np.nan), axis=1) / snr
     sigma = unit[:, None] * shape

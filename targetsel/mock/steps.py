@@ -20,7 +20,7 @@ class Step(IntEnum):
     NEIGHBOURS = 3
     CAMERA = 4
     SPECTROGRAPH = 5
-    # Of skies with realism only.
+    # Of the trouble of real images.
     OPTICS = 6
     TEXTURE = 7
     BRIGHT_STARS = 8

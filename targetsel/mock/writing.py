@@ -219,10 +219,8 @@ def _make_here(start: int) -> _Made:
 
 def _make(plan: SkyPlan, start: int) -> _Made:
     made = observe_block(plan.sources(start), plan.seed, plan.survey, plan.variation)
-    variation = plan.variation
-    farther = bool(variation.farther)
-    catalog = catalog_table(made, bool(variation.over_sampling), farther)
-    return _Made(made.flux, catalog, truth_table(made, farther), spectra_table(made))
+    catalog = catalog_table(made, weighted=bool(plan.variation.over_sampling))
+    return _Made(made.flux, catalog, truth_table(made), spectra_table(made))
 
 
 @contextlib.contextmanager
@@ -243,21 +241,21 @@ def _one_thread_each() -> Iterator[None]:
 # ---------------------------------------------------------------------- tables
 
 
-def catalog_table(sources: MockSources, weighted: bool, farther: bool = False) -> pa.Table:
+def catalog_table(sources: MockSources, weighted: bool) -> pa.Table:
     """The catalog that an observer would have; with weights for an over-sampled sky."""
     galaxies = sources.galaxies
     values = [galaxies.source_id, galaxies.group_id, galaxies.ra, galaxies.dec, galaxies.redshift]
     values += [*galaxies.flux.T, ab_magnitude(galaxies.flux[:, 2]), sources.weight]
-    return _table(zip(catalog_columns(weighted, farther), values, strict=False))
+    return _table(zip(catalog_columns(weighted), values, strict=False))
 
 
-def catalog_columns(weighted: bool, farther: bool = False) -> list[Column]:
-    """The columns of a mock catalog, in which some galaxies may have been moved farther away."""
-    about = "SDSS Petrosian flux in {}, corrected for Galactic extinction"
-    redshift = "SDSS spectroscopic redshift"
-    if farther:
-        about += "; simulated where the redshift is"
-        redshift += ", or a simulated one beyond the real sample"
+def catalog_columns(weighted: bool) -> list[Column]:
+    """The columns of a mock catalog, in which some galaxies were moved farther away."""
+    about = (
+        "SDSS Petrosian flux in {}, corrected for Galactic extinction; simulated where the galaxy "
+        "was made fainter or moved farther away"
+    )
+    redshift = "SDSS spectroscopic redshift, or a simulated one beyond the real sample"
     columns = [
         Column("source_id", pa.int64(), "", "meta.id;meta.main", "mock source"),
         Column("group_id", pa.int64(), "", "meta.id",
@@ -267,32 +265,27 @@ def catalog_columns(weighted: bool, farther: bool = False) -> list[Column]:
         Column("redshift", pa.float32(), "", "src.redshift", redshift),
         *(Column(f"flux_{band}_sdss", pa.float32(), "nJy", "phot.flux.density", about.format(band))
           for band in SDSS),
-        Column("rmag", pa.float32(), "mag", "phot.mag;em.opt.R", "SDSS r, AB, extinction-free"),
+        Column("rmag", pa.float32(), "mag", "phot.mag;em.opt.R", "of flux_r_sdss, AB"),
     ]  # fmt: skip
     return [*columns, WEIGHT] if weighted else columns
 
 
-def truth_table(sources: MockSources, farther: bool = False) -> pa.Table:
-    """One row per source: proxies of the noise-free fiber spectrum, and the mock's parameters.
-
-    Where galaxies may have been moved farther away, the redshift is such a parameter, too.
-    """
+def truth_table(sources: MockSources) -> pa.Table:
+    """One row per source: redshift, proxies of the noise-free fiber spectrum, mock parameters."""
     galaxies = sources.galaxies
     proxies = measure(Spectra(galaxies.source_id, sources.spectra[:, None], wavelengths()))
-    values = [galaxies.source_id, galaxies.group_id, sources.weight]
+    values = [galaxies.source_id, galaxies.group_id, sources.weight, galaxies.redshift]
     values += [proxies[name][:, 0] for name in PROXIES]
     values += [*sources.widths.values(), *sources.fiber_colours.values(), sources.snr]
     values += [getattr(sources.structure, name) for name in COMPONENTS]
-    values += [galaxies.redshift] if farther else []
-    columns = truth_columns(sources.widths, sources.fiber_colours, farther)
+    columns = truth_columns(sources.widths, sources.fiber_colours)
     return _table(zip(columns, values, strict=True))
 
 
-def truth_columns(
-    lines: Iterable[str], colours: Iterable[str], farther: bool = False
-) -> list[Column]:
+def truth_columns(lines: Iterable[str], colours: Iterable[str]) -> list[Column]:
     """The columns of a mock sky's truth, for lines such as halpha and colours such as g_r."""
-    columns = [*IDS, WEIGHT]
+    redshift = Column(TRUE_REDSHIFT, pa.float32(), "", "src.redshift", "redshift of the source")
+    columns = [*IDS, WEIGHT, redshift]
     for name in PROXIES:
         about = DESCRIPTIONS[name] + ", on the noise-free mock spectrum"
         columns.append(_number(name, UNITS[name], about))
@@ -308,9 +301,7 @@ def truth_columns(
         columns.append(_number(f"fiber_{name}", "mag", about))
     columns.append(_number("snr", "", "median signal to noise of a pixel of the mock spectrum"))
     columns += (_number(name, *about) for name, about in COMPONENTS.items())
-    about = "redshift of the source; its column is there where galaxies were moved farther away"
-    redshift = Column(TRUE_REDSHIFT, pa.float32(), "", "src.redshift", about)
-    return [*columns, redshift] if farther else columns
+    return columns
 
 
 def spectra_table(sources: MockSources) -> pa.Table:

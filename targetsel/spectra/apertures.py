@@ -1,7 +1,7 @@
 """The fiber that spectra were taken with: line strengths are of the light in it.
 
 Files of spectra and of what was measured on them may state its diameter in their footers; so do
-cards of ensembles and scored files. A mock sky states it in its plan, unless it is the usual one.
+cards of ensembles and scored files. A mock sky states it in its plan; the first ones did not.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 APERTURE = "aperture"  # entry of a footer or card: diameter of the fiber [arcsec]
 ALIKE = 0.05  # relative difference of diameters
-MOCK = 3.0  # of mock skies whose plan does not say otherwise [arcsec]
+MOCK = 3.0  # of mock skies whose plan does not state it [arcsec]
 
 
 def aperture_in(footer: Mapping[str, Any]) -> float | None:

@@ -49,7 +49,8 @@ def write_sky(folder: Path, first: int, n: int, size: int) -> Path:
     proxies = dict(zip(PROXIES, measure(spectra).values[:, 0].T, strict=True))
     truth = pa.table({"source_id": ids, "weight": 1.0 + ids % 2} | proxies)
     pq.write_table(truth, folder / "truth.parquet")
-    pq.write_table(pa.table({"source_id": ids, "group_id": ids // 2}), folder / "catalog.parquet")
+    catalog = {"source_id": ids, "group_id": ids // 2, "redshift": rng.uniform(0.02, 0.6, n)}
+    pq.write_table(pa.table(catalog), folder / "catalog.parquet")
     return folder
 
 

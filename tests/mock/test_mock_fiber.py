@@ -1,7 +1,5 @@
 """Fibers of other diameters: the same galaxies and images, and spectra of the light in them."""
 
-from dataclasses import replace
-
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -111,18 +109,6 @@ def test_equal_gains_leave_the_shape_of_a_spectrum(galaxies):
     assert 2 * half.total == pytest.approx(spectra.total)
     assert half.widths["halpha"] == pytest.approx(spectra.widths["halpha"])
     assert 2 * half.ultraviolet == pytest.approx(spectra.ultraviolet)
-
-
-def test_a_sky_of_the_usual_fiber_is_the_same_bytes_as_without_the_word(tmp_path):
-    plan = SkyPlan.of(8, 3)
-    assert "fiber" not in plan.variation.stated()
-    for name, variation in (("without", plan.variation), ("with", Variation(fiber=FIBER))):
-        write_sky(tmp_path / name, replace(plan, variation=variation))
-    files = sorted(path for path in (tmp_path / "without").rglob("*") if path.is_file())
-    assert len(files) >= 4
-    for path in files:
-        other = tmp_path / "with" / path.relative_to(tmp_path / "without")
-        assert other.read_bytes() == path.read_bytes(), path
 
 
 def test_only_what_spectra_tell_differs_between_skies_of_two_fibers(tmp_path):

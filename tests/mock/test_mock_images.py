@@ -76,7 +76,7 @@ def test_offset_from_the_centre_moves_everything():
 
 def test_nucleus_makes_the_middle_of_the_lines_brighter():
     without, with_it = (
-        Light(light.transforms, light.flux).through(np.ones((3, 1), np.float32))
+        Light(light.transforms, light.flux).unblurred()
         for light in (drawn(galaxy(point_share=0.0)), drawn(galaxy(point_share=0.6)))
     )
     middle = [CANVAS.images(each, 2).sum() for each in (without, with_it)]

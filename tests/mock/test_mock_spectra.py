@@ -205,7 +205,9 @@ def test_noise_over_sigma_is_the_normals_that_were_given(redshift, snr):
     flux = np.linspace(0.01, 0.05, 1000)[None]
     noise = np.random.default_rng(0).normal(size=(1, 1000))
     measured, ivar = measure_spectra(flux, np.array([redshift]), np.array([snr]), noise)
-    assert (measured - flux) * np.sqrt(ivar) == pytest.approx(noise, abs=2e-3)
+    seen = ivar > 0
+    assert seen.mean() > 0.9
+    assert ((measured - flux) * np.sqrt(ivar))[seen] == pytest.approx(noise[seen], abs=2e-3)
 
 
 def test_ends_are_noisier_than_the_middle():

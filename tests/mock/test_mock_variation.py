@@ -39,6 +39,10 @@ def test_every_example_is_a_variation(path):
     assert Variation.read(path) != Variation()
 
 
+def test_the_default_is_a_sky_with_real_trouble_and_farther_galaxies():
+    assert (Variation().realism, Variation().farther) == (1.0, 0.4)
+
+
 def test_there_are_four_examples():
     assert len(list(EXAMPLES.glob("*.yaml"))) == 4
 

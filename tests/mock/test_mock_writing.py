@@ -71,14 +71,10 @@ def test_every_footer_says_that_images_are_simulated_and_from_what(sky):
         assert footer["mock"]["seed"] == 11
         assert footer["mock"]["survey"] == "ps1"
         assert footer["mock"]["variation"]["link"] == 1.0
-        assert "realism" not in footer["mock"]["variation"]  # nor in skies of before
+        assert footer["mock"]["variation"]["realism"] == 1.0
+        assert footer["mock"]["variation"]["farther"] == 0.4
         assert footer["mock"]["held_out"] is False
         assert footer["code_version"]
-
-
-def test_footers_of_a_sky_with_realism_say_so():
-    plan = SkyPlan.of(5, variation=Variation(realism=0.5))
-    assert plan.footer()["mock"]["variation"]["realism"] == 0.5
 
 
 def test_images_say_that_they_are_simulated_wherever_they_are(sky, tmp_path):
@@ -104,9 +100,11 @@ def test_a_smaller_sky_is_part_of_a_larger_one(tables, tmp_path):
 def test_true_spectra_have_a_sum_of_squares_of_one_and_noise_as_stated(tables):
     flux, ivar, true = (lists(tables["spectra"][name]) for name in ("flux", "ivar", "flux_true"))
     assert (true**2).sum(axis=1) == pytest.approx(1.0, abs=1e-5)
-    assert ((flux - true) * np.sqrt(ivar)).std() == pytest.approx(1.0, abs=0.01)
+    seen = ivar > 0
+    assert ((flux - true) * np.sqrt(ivar))[seen].std() == pytest.approx(1.0, abs=0.01)
     snr = tables["truth"]["snr"].to_numpy()
-    assert np.median(true * np.sqrt(ivar), axis=1) == pytest.approx(snr, rel=1e-3)
+    of_pixels = np.where(seen, true * np.sqrt(ivar), np.nan)
+    assert np.nanmedian(of_pixels, axis=1) == pytest.approx(snr, rel=1e-3)
     assert snr.min() >= 4
     assert snr.max() <= 60
 
@@ -153,12 +151,12 @@ def test_over_sampled_emitters_carry_weights(tables, tmp_path):
 def test_spectra_can_be_learnt_from_as_they_are(sky):
     spectra = TrainingSpectra.read(sky / "spectra.parquet")
     assert spectra.flux.shape == (N, 1000)
-    assert spectra.ivar.min() > 0
+    assert (spectra.ivar > 0).mean() > 0.9
 
 
 def test_real_galaxies_begin_again_when_there_are_no_more():
     few = Galaxies.of_demonstration().take(np.arange(100))
-    plan = SkyPlan(few, 350, seed=2)
+    plan = SkyPlan(few, 350, seed=2, variation=Variation(farther=0))
     blocks = [plan.sources(start) for start in plan.blocks]
     ids = np.concatenate([block.source_id for block in blocks])
     groups = np.concatenate([block.group_id for block in blocks])
