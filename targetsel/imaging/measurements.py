@@ -26,14 +26,16 @@ CHECKS = {
     "second source": "light that half a turn about the centre does not repeat, share of all",
     "compact": "light within an eighth of the side from the centre, share of that within a quarter",
     "one band": "share of pixels with light in one band only, as satellites leave it",
-    "sharp pixel": "largest contrast of a pixel with its neighbours, as cosmic rays leave it",
+    "sharp pixel": "largest contrast of a pixel with its neighbours, against its light and the "
+    "noise of contrasts, as cosmic rays leave it",
 }
 # Strange if they are large or small; the others, if they are large.
-TWO_SIDED = ("sky noise", "compact", "sharp pixel")
+TWO_SIDED = ("sky noise", "compact")
 SIGMA_OF_MAD = 1.4826
 AT_ONCE = 16
 BRIGHT, DARK = 6.0, 2.5  # [sigma of a 4 x 4 pixel mean] light, and none
 SOFT = 0.2  # of a pixel's light that may be contrast: no telescope is sharper
+LEAST_CONTRAST = 0.1  # [sigma of a pixel] noise of contrasts, at least
 FEWEST_SIGMA = 30.0  # [sigma of a pixel] light that shares are taken of, at least
 
 
@@ -246,7 +248,9 @@ def _one_band(signal: np.ndarray) -> np.ndarray:
 def _sharpest(signal: np.ndarray, gone: np.ndarray, lacking: np.ndarray) -> np.ndarray:
     """ "sharp pixel": of each pixel against the mean of its four neighbours, all of them known.
 
-    Pixels are `gone` in the sources `lacking` alone.
+    It is in units of what is usual: `SOFT` of the pixel's light, and the noise of contrasts in this
+    band of the cutout, which depends on how the noise of neighbouring pixels is correlated. Pixels
+    are `gone` in the sources `lacking` alone.
 
     Rows of pixels are one long row, which takes less time than many short ones. Its neighbours of
     the first and last pixel of a row are none.
@@ -259,14 +263,28 @@ def _sharpest(signal: np.ndarray, gone: np.ndarray, lacking: np.ndarray) -> np.n
     contrast += row[..., width + 1 : row.shape[2] - width + 1]
     contrast *= np.float32(-0.25)
     contrast += middle
-    soft = np.maximum(middle, 0)
-    soft *= np.float32(SOFT)
-    soft += np.float32(1)
-    contrast /= soft
     inner = contrast.reshape(*signal.shape[:2], -1, width)
     inner[..., [0, -1]] = 0
     for k in lacking:
         beside = gone[k, :, :-2, 1:-1] | gone[k, :, 2:, 1:-1]
         beside |= gone[k, :, 1:-1, :-2] | gone[k, :, 1:-1, 2:] | gone[k, :, 1:-1, 1:-1]
-        inner[k, ..., 1:-1][beside] = 0
-    return contrast.reshape(len(contrast), -1).max(axis=1, initial=0)
+        inner[k, ..., 1:-1][beside] = np.nan
+    usual = np.maximum(middle, 0)
+    usual *= np.float32(SOFT)
+    usual += _noise_of_contrasts(contrast, lacking)[..., None]
+    contrast /= usual
+    return np.fmax.reduce(contrast, axis=(1, 2), initial=0)
+
+
+def _noise_of_contrasts(contrast: np.ndarray, lacking: np.ndarray) -> np.ndarray:
+    """The standard deviation of Gaussian contrasts (N, B, P) of the same median size, (N, B).
+
+    Contrasts are NaN beside pixels without data, in the sources `lacking` alone.
+    """
+    sizes = np.abs(contrast)
+    median = np.median(sizes, axis=2)
+    for k in lacking:
+        for band in np.flatnonzero(np.isnan(median[k])):
+            known = sizes[k, band][~np.isnan(sizes[k, band])]
+            median[k, band] = np.median(known) if len(known) else 0
+    return np.maximum(np.float32(SIGMA_OF_MAD) * median, np.float32(LEAST_CONTRAST))
