@@ -481,7 +481,7 @@ def make_calibration(base: Path, folder: Path) -> list[Path]:
 def read_calibration(folder: Path) -> None:
     from targetsel.calibration.calibration import Calibration
 
-    Calibration.read(folder, CALIBRATED, 6)
+    Calibration.read(folder, CALIBRATED, 6, redshift=True)
 
 
 def make_priors(base: Path, folder: Path) -> list[Path]:

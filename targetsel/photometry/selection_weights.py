@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import pyarrow as pa
@@ -46,7 +47,7 @@ class SelectionRecord(DocumentModel):
     effective: float = Field(description="of them, (sum of weights)^2 / sum of weights^2")
     n_target: int = Field(description="sources of the target catalog with these magnitudes")
     outside: float = Field(description="share of them without ten labelled sources near")
-    shift: dict[str, tuple[float, float]] = Field(
+    shift: dict[str, Annotated[list[float], Field(min_length=2, max_length=2)]] = Field(
         description="mean of the labelled sources less that of the target catalog in its standard "
         "deviations, before and after, of the magnitude and each colour"
     )
@@ -223,7 +224,7 @@ def _shifts(
     bands: Sequence[Band],
     ours: tuple[np.ndarray, np.ndarray, np.ndarray],
     theirs: tuple[np.ndarray, np.ndarray],
-) -> dict[str, tuple[float, float]]:
+) -> dict[str, list[float]]:
     """`SelectionRecord.shift`, of quantities (N, K), weights before and after, and (M, K), weights.
 
     Sums are rounded exactly, so that the order of rows changes nothing.
@@ -238,8 +239,7 @@ def _shifts(
     for name, own, other in zip(names, points.T, theirs[0].T, strict=True):
         centre = mean(other, theirs[1])
         width = math.sqrt(mean((other - centre) ** 2, theirs[1])) or 1.0
-        before, after = (round((mean(own, each) - centre) / width, 3) for each in weights)
-        found[name] = before, after
+        found[name] = [round((mean(own, each) - centre) / width, 3) for each in weights]
     return found
 
 

@@ -112,7 +112,7 @@ def written(write):
         path = Path(f"{Path(scored).name}.made.parquet")
         write(scored, path)
         footer = read_footer(path)
-        for each in ("catalog", "statuses", "support"):
+        for each in ("catalog", "n_unmeasured", "statuses", "support"):
             (footer.get("scored") or footer).pop(each, None)
         return pq.read_table(path).replace_schema_metadata(), footer
 

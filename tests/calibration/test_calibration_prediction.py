@@ -23,9 +23,11 @@ def ensemble():
 @pytest.fixture(scope="module")
 def posterior(ensemble):
     rng = np.random.default_rng(1)
-    mean = 0.3 * rng.normal(size=(N, 1, 6)) + 0.05 * rng.normal(size=(N, 5, 6))
-    factor = np.tile(0.15 * np.eye(6), (N, 5, 1, 1))
-    found = LatentPosterior(np.arange(N) + 7, mean, factor, np.ones(N), np.full(N, 16.5))
+    mean = 0.3 * rng.normal(size=(N, 1, 7)) + 0.05 * rng.normal(size=(N, 5, 7))
+    factor = np.tile(0.15 * np.eye(7), (N, 5, 1, 1))
+    found = LatentPosterior(
+        np.arange(N) + 7, mean, factor, np.ones(N), np.full(N, 16.5), has_redshift=True
+    )
     return ensemble.calibration.posterior(found, found.magnitude)
 
 
@@ -69,7 +71,7 @@ def test_many_draws_agree_with_few_within_their_noise(ensemble, posterior):
 def test_everything_is_computed_on_the_device_of_the_decoder(ensemble, posterior):
     # Tensors of the device "meta" hold no numbers, and mix with those of no other device.
     decoder = FoldedDecoder(ensemble.decoder, device="meta")
-    latents = posterior.drawn(40, 0, decoder.device)
+    latents = posterior.latents.drawn(40, 0, decoder.device)
     indices = decoder.indices(latents)
     draws = ProxyDraws(posterior.source_id, PROXIES, indices)
     whole = ensemble.calibration.complete(draws, 0)
