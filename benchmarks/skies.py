@@ -15,6 +15,8 @@ from targetsel.imaging.cutout import Cutouts
 from targetsel.imaging.store import CutoutStore
 from targetsel.spectra.decoder import Decoder
 from targetsel.spectra.lines import PROXIES
+from targetsel.spectra.rest_frame import fill_gaps
+from targetsel.spectra.spectrum import MeasuredSpectra
 
 ROWS_AT_ONCE = 512
 HEADING = "mock sky: simulated images"
@@ -77,12 +79,22 @@ class Sky:
 
     def labels(self, decoder: Decoder, column: str) -> np.ndarray:
         """Encodings of the spectra in a column (`flux` or `flux_true`), shape (N, D)."""
+        if column == "flux":
+            return decoder.encode(self.measured().flux)[0].astype(float)
         file = pq.ParquetFile(self.folder / "spectra.parquet")
         ids, found = [], []
         for batch in file.iter_batches(4096, columns=["source_id", column]):
             ids.append(batch["source_id"].to_numpy())
             found.append(decoder.encode(matrix(batch[column]))[0])
         return np.concatenate(found)[places(np.concatenate(ids), self.source_id)].astype(float)
+
+    def measured(self) -> MeasuredSpectra:
+        """The noisy spectra, filled beyond their ends as `targetsel spectra encode` does."""
+        names = ["source_id", "flux", "ivar"]
+        spectra = pq.read_table(self.folder / "spectra.parquet", columns=names)
+        rows = places(spectra["source_id"].to_numpy(), self.source_id)
+        flux, ivar = matrix(spectra["flux"])[rows], matrix(spectra["ivar"])[rows]
+        return fill_gaps(MeasuredSpectra(self.source_id, self.redshift, flux, ivar))
 
     def cutouts(self) -> Iterator[Cutouts]:
         """All cutouts in the catalog's order, some hundred at a time."""

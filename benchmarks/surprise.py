@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from scipy.stats import kstest
-from skies import HEADING, Sky, matrix, places
+from skies import HEADING, Sky, places
 from sklearn.metrics import roc_auc_score
 
 from targetsel.scoring.ensemble import Ensemble
@@ -38,12 +38,13 @@ LINE, OTHER = "ew_halpha_nii", 20.0  # [Angstrom]
 
 def measured(sky: Sky, decoder: Decoder) -> tuple[np.ndarray, np.ndarray]:
     """Latents of the noisy spectra and their errors, as `targetsel spectra encode` has them."""
-    spectra = pq.read_table(sky.folder / "spectra.parquet", columns=["source_id", "flux", "ivar"])
-    rows = places(spectra["source_id"].to_numpy(), sky.source_id)
-    flux, ivar = matrix(spectra["flux"])[rows], matrix(spectra["ivar"])[rows]
+    spectra = sky.measured()
     parts = [slice(k, k + SPECTRA_AT_ONCE) for k in range(0, len(sky), SPECTRA_AT_ONCE)]
-    noise = [scatter_under_noise(sky.source_id[k], flux[k], ivar[k], decoder) for k in parts]
-    return decoder.encode(flux)[0], np.concatenate(noise)
+    noise = [
+        scatter_under_noise(sky.source_id[k], spectra.flux[k], spectra.ivar[k], decoder)
+        for k in parts
+    ]
+    return decoder.encode(spectra.flux)[0], np.concatenate(noise)
 
 
 def main() -> None:
