@@ -38,8 +38,10 @@ def write_sky(folder: Path, first: int, n: int, size: int) -> Path:
     folder.mkdir()
     cutouts = Cutouts(ids, flux.astype(np.float32), PAN_STARRS.bands, PAN_STARRS.pixel_scale)
     write_store(folder / "cutouts", [(cutouts, rng.uniform(0, 360, n), np.zeros(n))], sigma.ravel())
-    noise = 0.02 * spectra.flux.mean(axis=2) * rng.normal(size=(n, 1000))
-    columns = {"flux": spectra.flux[:, 0] + noise, "flux_true": spectra.flux[:, 0]}
+    true = spectra.flux[:, 0]
+    sigma = np.tile(0.02 * spectra.flux.mean(axis=2), 1000)
+    flux = true + sigma * rng.normal(size=(n, 1000))
+    columns = {"flux": flux, "flux_true": true, "ivar": sigma**-2}
     lists = {
         name: pa.FixedSizeListArray.from_arrays(pa.array(values.astype(np.float32).ravel()), 1000)
         for name, values in columns.items()
