@@ -104,6 +104,18 @@ def known(sky: Sky, ensemble: Ensemble, scored: Path, threads: int) -> Known:
     return Known(sky, table, sky.labels(ensemble.decoder, "flux_true"))
 
 
+def scored_twice(sky: Sky, given: argparse.Namespace) -> tuple[Ensemble, dict[str, Known]]:
+    """The calibrated ensemble, and a sky as it scores it "before" calibration and "after"."""
+    given.scratch.mkdir(exist_ok=True)
+    scored = {}
+    for when in ("before", "after"):
+        ensemble = Ensemble.read(given.ensemble, calibrated=when == "after")
+        scored[when] = known(sky, ensemble, given.scratch / f"{when}.parquet", given.threads)
+    if ensemble.calibration is None:
+        raise SystemExit(f"--ensemble {given.ensemble}: has no calibration.json")
+    return ensemble, scored
+
+
 def share(inside: np.ndarray) -> Statistic:
     """The weighted share of what is 1; NaN does not count."""
     there = np.isfinite(inside)
@@ -338,13 +350,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--resamplings", type=int, default=500)
     given = parser.parse_args()
-    given.scratch.mkdir(exist_ok=True)
-    sky, scored = Sky.read(given.sky), {}
-    for when in ("before", "after"):
-        ensemble = Ensemble.read(given.ensemble, calibrated=when == "after")
-        scored[when] = known(sky, ensemble, given.scratch / f"{when}.parquet", given.threads)
-    if ensemble.calibration is None:
-        parser.error(f"--ensemble {given.ensemble}: has no calibration.json")
+    ensemble, scored = scored_twice(Sky.read(given.sky), given)
+    assert ensemble.calibration is not None
     sky = scored["after"].sky
     resampling = Resampling(sky.group, sky.weight, given.resamplings)
     print(f"ensemble {ensemble.card.get('name', '')}, SHA-256 {ensemble.sha256[:16]}, posteriors")

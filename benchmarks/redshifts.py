@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 from aperture_features import features, learnt
-from calibration import INTERVAL, OVERALL, Known, bins_of, known, share
+from calibration import INTERVAL, OVERALL, Known, bins_of, scored_twice, share
 from skies import HEADING, Sky
 
 from targetsel.scoring.ensemble import Ensemble
@@ -123,15 +123,10 @@ def main() -> None:
     parser.add_argument("--scratch", type=Path, required=True, help="folder for scored files")
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
-    given.scratch.mkdir(exist_ok=True)
-    sky, scored = Sky.read(given.sky), {}
-    for when in ("before", "after"):
-        ensemble = Ensemble.read(given.ensemble, calibrated=when == "after")
-        if not ensemble.predicts_redshift:
-            parser.error(f"--ensemble {given.ensemble}: predicts no redshift")
-        scored[when] = known(sky, ensemble, given.scratch / f"{when}.parquet", given.threads)
-    if ensemble.calibration is None:
-        parser.error(f"--ensemble {given.ensemble}: has no calibration.json")
+    sky = Sky.read(given.sky)
+    if not Ensemble.read(given.ensemble).predicts_redshift:
+        parser.error(f"--ensemble {given.ensemble}: predicts no redshift")
+    ensemble, scored = scored_twice(sky, given)
     after = scored["after"]
     resampling = Resampling(after.sky.group, after.sky.weight)
     title(f"{sky.name}: {len(after.sky)} sources of {resampling.n_groups} real galaxies")
