@@ -214,19 +214,6 @@ class Light:
         return self.flux.T.astype(np.float32) @ self.transforms
 
 
-def draw_galaxy(
-    structure: Structure,
-    row: int,
-    fiber_light: np.ndarray,
-    canvas: Canvas,
-    rng: np.random.Generator,
-    irregularity: Irregularity = REGULAR,
-) -> Light:
-    """The light of one galaxy, in the unit of `fiber_light`; see `light_of`."""
-    components = draw_components(structure, row, canvas, rng, irregularity)
-    return light_of(components, structure, row, fiber_light, canvas, irregularity)
-
-
 def light_of(
     components: Components,
     structure: Structure,

@@ -14,8 +14,9 @@ from targetsel.mock.images import (
     Light,
     blackbody,
     canvas_of,
-    draw_galaxy,
+    draw_components,
     draw_neighbours,
+    light_of,
     point_spread,
 )
 from targetsel.mock.morphology import Structure
@@ -34,7 +35,8 @@ def galaxy(**changes):
 
 
 def drawn(structure, seed=0):
-    return draw_galaxy(structure, 0, FIBER_LIGHT, CANVAS, np.random.default_rng(seed))
+    components = draw_components(structure, 0, CANVAS, np.random.default_rng(seed))
+    return light_of(components, structure, 0, FIBER_LIGHT, CANVAS)
 
 
 def in_fiber(light):

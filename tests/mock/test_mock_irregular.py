@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from targetsel.mock.camera import PAN_STARRS
-from targetsel.mock.images import draw_galaxy, sersic_gaussians
+from targetsel.mock.images import draw_components, light_of, sersic_gaussians
 from targetsel.mock.irregular import (
     MISPLACED,
     PARTNER,
@@ -40,7 +40,8 @@ SPIRAL = galaxy(disk_axis_ratio=0.3)
 
 def drawn(irregularity, structure=SPIRAL):
     rng = np.random.default_rng(3)
-    return draw_galaxy(structure, 0, FIBER_LIGHT, CANVAS, rng, irregularity)
+    components = draw_components(structure, 0, CANVAS, rng, irregularity)
+    return light_of(components, structure, 0, FIBER_LIGHT, CANVAS, irregularity)
 
 
 def irregularities(n=2000, realism=1.0, **changes):
