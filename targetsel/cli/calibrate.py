@@ -57,6 +57,8 @@ def calibrate(
     from targetsel.api import scoring as api
     from targetsel.calibration.calibration import FILE_NAME
     from targetsel.scoring.ensemble import find_ensemble
+    from targetsel.spectra.apertures import of_other_light
+    from targetsel.tables.any_format import footer_of
     from targetsel.tables.files import check_output
 
     folder = find_ensemble(ensemble)
@@ -76,6 +78,8 @@ def calibrate(
         say(line)
     for why, count in calibration.left_out.items():
         say(f"left out: {count:,} {why}")
+    if unlike := of_other_light(footer_of(scored), footer_of(truth)):
+        say(f"caution: {unlike}; calibrated ones are of the former")
     say_uncalibrated(calibration, truth)
     say(f"written to {place}")
 

@@ -39,6 +39,7 @@ from targetsel.report.redshifts import redshift_figures
 from targetsel.scored.file import ScoredFile
 from targetsel.scored.known_sources import KnownSources
 from targetsel.scored.simulated_training import caution_in
+from targetsel.spectra.apertures import of_other_light
 from targetsel.statistics.resampling import N_RESAMPLINGS, Resampling
 from targetsel.tables.any_format import footer_of
 from targetsel.tables.files import check_output, sha256_of_file
@@ -196,6 +197,7 @@ def _provenance(scored: Path, truth: Path) -> dict[str, Any]:
         "calibration": ours.get("calibration"),
         "simulated": says_simulated(ours) or says_simulated(theirs),
         "caution": caution_in(ours),
+        "apertures": of_other_light(ours, theirs),
         "scored_sha256": sha256_of_table(scored),
         "truth_sha256": sha256_of_file(truth),
     }

@@ -92,6 +92,8 @@ def _cautions(figures: Figures, about: dict[str, Any]) -> Iterator[str]:
         yield "The calibration was fitted to these same sources, so all this is too good."
     if about.get("caution"):
         yield f"{about['caution'][0].upper()}{about['caution'][1:]}."
+    if about.get("apertures"):
+        yield f"{about['apertures'][0].upper()}{about['apertures'][1:]}."
     if about["simulated"]:
         yield "All of it is about simulated data, and says nothing about real images."
     if about["n"] < FEW:

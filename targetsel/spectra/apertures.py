@@ -32,3 +32,22 @@ def aperture_in(footer: Mapping[str, Any]) -> float | None:
 def are_alike(one: float, other: float) -> bool:
     """Whether two diameters [arcsec] are those of one fiber, as rounded in two places."""
     return math.isclose(one, other, rel_tol=ALIKE)
+
+
+def of_other_light(predicted: Mapping[str, Any], truth: Mapping[str, Any]) -> str:
+    """A sentence on two fibers, where true line strengths are of other light than predicted ones.
+
+    Empty if both are alike, or one is not stated.
+
+    Parameters
+    ----------
+    predicted, truth : mapping
+        Footers of a scored catalog and of a file of what was measured on spectra.
+    """
+    ours, theirs = aperture_in(predicted), aperture_in(truth)
+    if ours is None or theirs is None or are_alike(ours, theirs):
+        return ""
+    return (
+        f"true line strengths are of the light in a fiber of {theirs:g} arcsec, predicted ones of "
+        f"that in {ours:g} arcsec"
+    )

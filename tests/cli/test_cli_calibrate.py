@@ -50,6 +50,21 @@ def test_calibrate_prints_both_coverages_and_writes_beside_the_weights(targetsel
     assert Ensemble.read("tiny").calibration.sha256 == calibration.sha256
 
 
+def test_calibrate_tells_of_truth_from_another_fiber(targetsel, sky, fitted):
+    scored, truth = fitted[0]
+    for name, source, aperture in (("scored", scored, 3.0), ("truth", truth, 2.0)):
+        table, footer = pq.read_table(source), read_footer(source)
+        write_table(table, sky / f"{name}.parquet", footer | {"aperture": aperture})
+    said = targetsel(
+        "calibrate", "scored.parquet", "--truth", "truth.parquet", "--ensemble", "tiny"
+    )
+    assert said.status == 0, said
+    assert (
+        "caution: true line strengths are of the light in a fiber of 2 arcsec, predicted ones of "
+        "that in 3 arcsec; calibrated ones are of the former"
+    ) in said.out
+
+
 def test_score_applies_the_calibration_and_says_so(targetsel, calibrated, fitted):
     plain = score(targetsel, "--uncalibrated", "-o", "plain.parquet")
     assert [plain[1], plain[-1]] == ["        40  ok", "written to plain.parquet"]

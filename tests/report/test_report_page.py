@@ -123,6 +123,11 @@ def test_the_biggest_caution_is_a_calibration_on_the_same_sources(page):
     assert "fitted to these same sources" in text[: text.index("<nav>")]
 
 
+def test_truth_of_another_fiber_comes_before_the_simulation(page):
+    text = page(simulated=True, apertures="true line strengths are of the light in another fiber")
+    assert "True line strengths are of the light in another fiber." in text[: text.index("<nav>")]
+
+
 def test_bias_and_scatter_of_each_proxy_are_drawn(found):
     root = ElementTree.fromstring(found.agreement.svg)
     assert root.tag.endswith("svg")

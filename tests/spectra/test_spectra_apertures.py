@@ -4,7 +4,7 @@ import pyarrow as pa
 import pytest
 
 from targetsel.errors import SpectrumError
-from targetsel.spectra.apertures import aperture_in
+from targetsel.spectra.apertures import aperture_in, of_other_light
 from targetsel.spectra.reading import Attempt, stated_marks
 from targetsel.tables.parquet import write_table
 
@@ -31,3 +31,13 @@ def test_results_state_a_diameter_only_if_all_spectra_are_of_it(tmp_path):
     assert stated_marks([three, two]) == {}
     assert stated_marks([three, unknown]) == {"images": "simulated"}
     assert stated_marks([]) == {}
+
+
+def test_truth_of_another_fiber_is_told_where_both_are_stated():
+    two, three = {"aperture": 2.0}, {"aperture": 3.0}
+    assert of_other_light(three, two) == (
+        "true line strengths are of the light in a fiber of 2 arcsec, predicted ones of that in "
+        "3 arcsec"
+    )
+    assert of_other_light(three, {"aperture": 3.01}) == ""
+    assert of_other_light({}, two) == of_other_light(three, {}) == ""
