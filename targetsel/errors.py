@@ -117,6 +117,18 @@ class SpectrographError(TargetselError):
     """
 
 
+class VisibilityError(TargetselError):
+    """A site, a night or a limit for which no visibility of sources can be calculated.
+
+    Usually a site is not in the table, a date is not written as 2027-03-14, or it does not get
+    dark on that night.
+
+    The message names the site, the night or the limit. `targetsel sites` lists the sites that are
+    known; any other is given by its coordinates. In summer, at high latitudes, choose another
+    night or a brighter twilight.
+    """
+
+
 class HandoffError(TargetselError):
     """A target list that a fiber- or slit-assignment tool would not take, or settings for one.
 

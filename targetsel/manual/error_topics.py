@@ -107,6 +107,8 @@ TOPICS: dict[str, dict[str, str]] = {
     "Predicting an observation": {
         "The spectrograph": "observing",
         "Redshifts": "observing.redshift",
+        "Sites": "nights.sites",
+        "Nights and what is up": "nights",
     },
     "Priors for a fitter": {
         "Writing priors": "priors",

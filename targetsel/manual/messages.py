@@ -208,6 +208,7 @@ class _Harvest:
             "observing": "SpectrographError", "mock": "MockError", "imaging": "CutoutError",
             "scoring": "EnsembleError", "calibration": "EnsembleError", "novelty": "EnsembleError",
             "networks": "EnsembleError", "photometry": "CatalogError", "tables": ANY,
+            "nights": "VisibilityError",
         }.get(self.room, ANY)  # fmt: skip
 
 
