@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from targetsel.api.given import AnyPath, AnyPaths, paths_of
+from targetsel.errors import SpectrumError
 from targetsel.remote.copies import with_addresses
 from targetsel.scoring import DEFAULT
 
@@ -23,6 +24,8 @@ def write_priors(
     *,
     ids: str | Iterable[int | str] | None = None,
     format: Literal["parquet", "fits"] = "parquet",
+    fitter: str | None = None,
+    function: str | None = None,
     redshift: str | float | None = None,
     redshift_error: str | float | None = None,
     draws: int = 0,
@@ -38,13 +41,18 @@ def write_priors(
     ----------
     scored : str or Path
     output : str or Path
-        Parquet file; or a new folder for FITS files.
+        Parquet file; a new folder for FITS files; or the file of a fitter, which ends as it wants.
     ids : str or iterable, optional
         Only these sources: their ids, or a file with one per line.
     format : "parquet" or "fits"
         One Parquet file, or one FITS file per source.
+    fitter : "redrock", "eazy", "bagpipes" or "prospector", optional
+        Write redshifts alone, in the form of this fitter; all but the first are experimental.
+    function : "gaussian", "lorentzian" or "tophat", optional
+        Function of the redshift, for "redrock"; a top hat holds 99 % of the probability.
     redshift, redshift_error : str or float, optional
-        A column, or one value for all; by default spectra are in the rest frame.
+        A column, or one value for all; by default spectra are in the rest frame, and a fitter
+        gets `photoz` with its posterior.
     draws : int
         Number of draws of each spectrum to store.
     seed : int
@@ -55,17 +63,18 @@ def write_priors(
     Returns
     -------
     WrittenPriors
-        The number of sources, and of those that have a prior.
+        The number of sources, and of those that have a prior, or a redshift for a fitter.
 
     Raises
     ------
     CatalogError
         If the scored catalog cannot be read, lacks a source that is named, or no source has a
-        prior.
+        prior; if a fitter could not take its ids.
     EnsembleError
         If there is no such ensemble, or it is not the one that scored the catalog.
     SpectrumError
-        If a redshift or its error is out of range, or there is an error without a redshift.
+        If a redshift or its error is out of range, or there is an error without a redshift; if a
+        fitter, or its function, is not known.
     SpectrographError
         If the column of redshifts is missing, or holds something else.
     OutputError
@@ -88,8 +97,13 @@ def write_priors(
     ... )
     >>> written.n_priors
     5
+
+    For Redrock, the redshifts as predicted:
+
+    >>> written = ts.write_priors("catalog.scored.parquet", "priors.fits", fitter="redrock")
     """
     from targetsel.observing.redshift import parse_redshift
+    from targetsel.priors.fitters import write_for_fitter
     from targetsel.priors.writing import (
         PriorOptions,
         ScoredPosteriors,
@@ -102,12 +116,30 @@ def write_priors(
         parse_redshift(str(each)) if each is not None else None
         for each in (redshift, redshift_error)
     )
-    posteriors = ScoredPosteriors.open(
-        Path(scored), fspath(ensemble), PriorOptions(z, error, draws, seed)
-    )
+    options = PriorOptions(z, error, draws, seed)
     wanted = read_ids(ids) if isinstance(ids, str) else {str(each) for each in ids or ()}
+    if fitter is not None:
+        _check_apart_from_spectra(format, draws)
+        return write_for_fitter(
+            Path(scored), Path(output), fitter, function, options, wanted or None
+        )
+    if function is not None:
+        raise SpectrumError(
+            f"a function of the redshift, '{function}', is for a fitter. Name it by --for, or "
+            "leave the function out."
+        )
+    posteriors = ScoredPosteriors.open(Path(scored), fspath(ensemble), options)
     write = write_fits if format == "fits" else write_parquet
     return write(posteriors, Path(output), wanted or None)
+
+
+def _check_apart_from_spectra(format: str, draws: int) -> None:
+    """Refuse options about spectra where redshifts alone are written."""
+    for given, name in ((format != "parquet", f"--format {format}"), (draws, f"--draws {draws}")):
+        if given:
+            raise SpectrumError(
+                f"{name}: of spectra, but --for writes redshifts alone. Leave one of them out."
+            )
 
 
 @with_addresses("output")

@@ -19,6 +19,15 @@ app = typer.Typer(
 )
 
 
+class FitterName(StrEnum):
+    """Fitters of redshifts that take priors in a form of their own."""
+
+    redrock = "redrock"
+    eazy = "eazy"
+    bagpipes = "bagpipes"
+    prospector = "prospector"
+
+
 class Format(StrEnum):
     """File formats of priors."""
 
@@ -30,7 +39,10 @@ class Format(StrEnum):
 def write(
     scored: ScoredArgument,
     output: Annotated[
-        Path, typer.Option("-o", "--output", help="Parquet file, or new folder for FITS files.")
+        Path,
+        typer.Option(
+            "-o", "--output", help="Parquet file; new folder for FITS files; the fitter's file."
+        ),
     ],
     ids: Annotated[
         str | None, typer.Option(help="File with one id per line, or ids separated by commas.")
@@ -38,9 +50,22 @@ def write(
     format: Annotated[
         Format, typer.Option(help="One Parquet file, or one FITS file per source.")
     ] = Format.parquet,
+    fitter: Annotated[
+        FitterName | None,
+        typer.Option("--for", help="Write redshifts alone, in the form of this fitter."),
+    ] = None,
+    function: Annotated[
+        str | None,
+        typer.Option(
+            help="With --for redrock: gaussian (default), lorentzian or tophat, which holds 99 %."
+        ),
+    ] = None,
     redshift: Annotated[
         str | None,
-        typer.Option(help="Redshift of the observed frame: a column, or one number such as 0.1."),
+        typer.Option(
+            help="Redshift of the observed frame: a column, or one number such as 0.1. With --for "
+            "by default photoz with its errors."
+        ),
     ] = None,
     redshift_error: Annotated[
         str | None,
@@ -60,8 +85,12 @@ def write(
     A row has the 16, 50 and 84 % quantiles of each pixel, and the quantiles and correlations of
     the line strengths as scored. From the latents Python makes covariances and draws at any time.
 
+    With --for it writes what is known of every source's redshift instead: the FITS table of
+    priors that Redrock reads, or a list for EAZY, Bagpipes or Prospector, which are experimental.
+
     Example:
         targetsel priors write catalog.scored.parquet --redshift 0.1 -o priors.parquet
+        targetsel priors write catalog.scored.parquet --for redrock -o priors.fits
     """
     from targetsel.api.priors import write_priors
 
@@ -70,6 +99,8 @@ def write(
         output,
         ids=ids,
         format=format.value,
+        fitter=None if fitter is None else fitter.value,
+        function=function,
         redshift=redshift,
         redshift_error=redshift_error,
         draws=draws,
@@ -77,6 +108,10 @@ def write(
         ensemble=ensemble,
     )
     without = found.n_sources - found.n_priors
+    if fitter is not None:
+        note = f"; a broad prior for {without:,} without one" if without else ""
+        say(f"redshifts of {counted(found.n_priors, 'source')} in {output}{note}")
+        return
     note = f"; {without:,} more have none, see status" if without else ""
     say(f"priors of {counted(found.n_priors, 'source')} in {output}{note}")
 

@@ -112,6 +112,7 @@ TOPICS: dict[str, dict[str, str]] = {
     },
     "Priors for a fitter": {
         "Writing priors": "priors",
+        "Redshifts in a fitter's form": "priors.fitters priors.eazy",
         "Comparing priors with spectra": "priors.update priors.likelihood",
     },
     "The simulated sky": {

@@ -174,7 +174,7 @@ class Observation:
 
     def check_columns(self, file: ScoredFile) -> None:
         """`check` of a scored file, which errors name."""
-        with _naming(file.path):
+        with naming(file.path):
             self.check(file.schema)
 
     def columns(self, piece: pa.Table) -> dict[str, Any]:
@@ -295,7 +295,7 @@ def write_observed(scored: AnyTable, observation: Observation, output: Path) -> 
     check_table_output(output, paths_in([scored]))
     statuses: Counter[str] = Counter()
     rows = ROWS if observation.redshift.is_certain else ROWS_OF_DRAWS
-    with ScoredFile(scored) as file, _naming(file.path):
+    with ScoredFile(scored) as file, naming(file.path):
         observation.check(file.schema)
         if observation.redshift.grid is not None:
             densities = file.tables([str(observation.redshift.value)])
@@ -333,7 +333,7 @@ def caution_about(aperture: float | None, spectrograph: Spectrograph) -> str:
 
 
 @contextmanager
-def _naming(scored: Path | str) -> Iterator[None]:
+def naming(scored: Path | str) -> Iterator[None]:
     """Name the file in errors about its columns."""
     try:
         yield

@@ -233,6 +233,28 @@ def test_a_catalog_of_another_ensemble_is_refused(write, folder):
     assert said.err.startswith("scored.parquet: scored by the ensemble 'tiny' (")
 
 
+def test_redshifts_for_redrock_are_written_without_the_ensemble(targetsel, folder):
+    words = ["--for", "redrock", "--redshift", "photoz", "--redshift-error", "photoz_err"]
+    said = targetsel("priors", "write", "scored.parquet", *words, "-o", "priors.fits")
+    assert said.status == 0, said.err
+    assert said.out == "redshifts of 4 sources in priors.fits; a broad prior for 1 without one\n"
+    assert len(fits.getdata("priors.fits", "PRIORS")) == N
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--for", "redrock", "--draws", "3"], "--draws 3: of spectra"),
+        (["--for", "redrock", "--format", "fits"], "--format fits: of spectra"),
+        (["--function", "tophat"], "is for a fitter"),
+    ],
+)
+def test_options_of_spectra_and_of_fitters_do_not_go_together(words, says, targetsel, folder):
+    said = targetsel("priors", "write", "scored.parquet", *words, "-o", "priors.fits")
+    assert said.status != 0
+    assert says in said.err
+
+
 def test_an_unknown_column_of_redshifts_is_refused(targetsel, folder):
     said = targetsel("priors", "write", "scored.parquet", "-o", "x.parquet", "--ensemble", "tiny",
                      "--redshift", "photo")  # fmt: skip
