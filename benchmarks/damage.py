@@ -160,7 +160,7 @@ KINDS: dict[str, Kind] = {
     ),
     "truth": Kind(
         copied("known.parquet", SCORED, "strong.yaml"),
-        command("forecast", "--rules", "strong.yaml", SCORED, "--known", SCORED,
+        command("forecast", "--rules", "strong.yaml", SCORED, "--labelled", SCORED,
                 "--truth", "known.parquet"),
         ids=damage_ids.of_truth("known.parquet", SCORED),
     ),

@@ -22,8 +22,8 @@ AnyPaths: TypeAlias = "AnyPath | Iterable[AnyPath]"
 AnyCutouts: TypeAlias = "AnyPath | CutoutStore | Folder | Cutouts"
 AnyEnsemble: TypeAlias = "AnyPath | Ensemble"
 AnyTargets: TypeAlias = "AnyPath | TargetList"
-# A scored catalog and the truth about its sources: --known and --truth of commands.
-Known: TypeAlias = "tuple[AnyPath, AnyPath]"
+# A scored catalog and the truth about its sources: --labelled and --truth of commands.
+Labelled: TypeAlias = "tuple[AnyPath, AnyPath]"
 
 
 @overload
@@ -40,9 +40,9 @@ def paths_of(given: AnyPaths) -> list[Path]:
     return [Path(given)] if isinstance(given, str | os.PathLike) else [Path(each) for each in given]
 
 
-def pair_of(known: Known | None) -> tuple[Path, Path] | None:
+def pair_of(labelled: Labelled | None) -> tuple[Path, Path] | None:
     """The two files of a calibration, if they are given."""
-    return None if known is None else (Path(known[0]), Path(known[1]))
+    return None if labelled is None else (Path(labelled[0]), Path(labelled[1]))
 
 
 def ensemble_of(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from targetsel.api.given import AnyPath, AnyTargets, Known, pair_of, path_of, targets_of
+from targetsel.api.given import AnyPath, AnyTargets, Labelled, pair_of, path_of, targets_of
 from targetsel.remote.copies import with_addresses
 from targetsel.rules.rules import AnyRules, Rules
 
@@ -123,7 +123,7 @@ def selection_function(
     map_output: AnyPath,
     *,
     nside: int = 64,
-    known: Known | None = None,
+    labelled: Labelled | None = None,
 ) -> tuple[Inclusion, ...]:
     """Write inclusion probabilities and their map, as `targetsel selection-function` does.
 
@@ -137,7 +137,7 @@ def selection_function(
         Parquet file of the mean inclusion by HEALPix pixel.
     nside : int
         HEALPix resolution of the map: a power of two.
-    known : pair of str or Path, optional
+    labelled : pair of str or Path, optional
         A scored catalog and the truth about its sources, for classes with a guarantee.
 
     Returns
@@ -171,7 +171,7 @@ def selection_function(
     from targetsel.selection.reports.selection_function import write_selection_function
 
     places = Path(scored), Path(output), Path(map_output)
-    return write_selection_function(Rules.of(rules), *places, nside, pair_of(known))
+    return write_selection_function(Rules.of(rules), *places, nside, pair_of(labelled))
 
 
 @with_addresses("output")

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from targetsel.api.given import AnyPath, Known, pair_of
+from targetsel.api.given import AnyPath, Labelled, pair_of
 from targetsel.errors import CatalogError, RuleError
 from targetsel.remote.copies import with_addresses
 from targetsel.rules.rules import AnyRules, Rules
@@ -28,7 +28,7 @@ def select(
     rules: AnyRules,
     output: AnyPath | None = None,
     *,
-    known: Known | None = None,
+    labelled: Labelled | None = None,
     with_funnels: bool = False,
     brightness: Sequence[str] = (),
     threads: int = 1,
@@ -43,7 +43,7 @@ def select(
         list.
     output : str or Path, optional
         File to write the list to, in the format of its ending; by default none.
-    known : pair of str or Path, optional
+    labelled : pair of str or Path, optional
         A scored catalog and the truth about its sources, for classes with a guarantee.
     with_funnels : bool
         Also count in the list's footer the sources that each condition alone rejects.
@@ -86,7 +86,7 @@ def select(
     from targetsel.selection.select import select as write
     from targetsel.selection.target_list import TargetList
 
-    chosen, pair = Rules.of(rules), pair_of(known)
+    chosen, pair = Rules.of(rules), pair_of(labelled)
     return TargetList.made_by(
         lambda path: write(scored, chosen, path, threads, pair, with_funnels, brightness), output
     )
@@ -217,7 +217,7 @@ def tune(scored: AnyTable, rules: AnyRules, name: str, targets: int) -> Tuned:
 
 @with_addresses()
 def forecast(
-    scored: AnyTable, rules: AnyRules, *, name: str | None = None, known: Known | None = None
+    scored: AnyTable, rules: AnyRules, *, name: str | None = None, labelled: Labelled | None = None
 ) -> ClassReports[ClassForecast]:
     """True members, purity and completeness of each class, as `targetsel forecast`.
 
@@ -227,7 +227,7 @@ def forecast(
     rules : Rules, str, Path, dict, or a list of these
     name : str, optional
         Only this class.
-    known : pair of str or Path, optional
+    labelled : pair of str or Path, optional
         A scored catalog and the truth about its sources; without it there are no intervals.
 
     Returns
@@ -243,7 +243,7 @@ def forecast(
         If the rules cannot be understood, do not fit the columns of the catalog, or have no such
         class.
     EnsembleError
-        If the catalog of `known` was scored by another ensemble.
+        If the catalog of `labelled` was scored by another ensemble.
 
     See Also
     --------
@@ -259,7 +259,7 @@ def forecast(
     """
     from targetsel.selection.reports.forecast import forecasts
 
-    return forecasts(Rules.of(rules), scored, pair_of(known), name)
+    return forecasts(Rules.of(rules), scored, pair_of(labelled), name)
 
 
 @with_addresses()
@@ -268,7 +268,7 @@ def diff(
     after: AnyRules | TargetList,
     scored: AnyTable = None,
     *,
-    known: Known | None = None,
+    labelled: Labelled | None = None,
 ) -> tuple[ClassDifference, ...]:
     """The sources that enter or leave, and the conditions for it, as `targetsel diff`.
 
@@ -278,7 +278,7 @@ def diff(
         Two lists, or two rule files.
     scored : Scored, str, Path or table, optional
         Needed for rules, and for the reasons.
-    known : pair of str or Path, optional
+    labelled : pair of str or Path, optional
         A scored catalog and the truth about its sources, for classes with a guarantee.
 
     Returns
@@ -320,7 +320,7 @@ def diff(
     if scored is None:
         raise CatalogError("diff: rules are compared on a scored catalog. Give it as `scored`.")
     rules = [Rules.of(each) for each in (before, after)]  # type: ignore[arg-type]
-    return compare_rules(rules[0], rules[1], scored, pair_of(known))
+    return compare_rules(rules[0], rules[1], scored, pair_of(labelled))
 
 
 def _list_of(given: object) -> TargetList | None:

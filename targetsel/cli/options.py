@@ -73,19 +73,21 @@ TruthFileOption = Annotated[
         "--truth", help="Table in any format with the ids and the true latents, proxies or both."
     ),
 ]
-KnownOption = Annotated[
+LabelledOption = Annotated[
     Path | None,
     typer.Option(
-        help="Scored catalog of sources with known spectra, not used in training. Classes with a "
-        "'guarantee' need it; forecasts take intervals from it. A guarantee holds for one request "
-        "made before looking at the truth; trying K rules on the same sources multiplies its risk "
-        "by up to K."
+        "--labelled",
+        help="Scored catalog of labelled sources: their spectra are known, and were not used in "
+        "training. Classes with a 'guarantee' need it; forecasts take intervals from it. A "
+        "guarantee holds for one request made before looking at the truth; trying K rules on the "
+        "same sources multiplies its risk by up to K.",
     ),
 ]
 TruthOption = Annotated[
     Path | None,
     typer.Option(
-        help="Table in any format with the ids and the measured proxies of the sources in --known."
+        help="Table in any format with the ids and the measured proxies of the sources in "
+        "--labelled."
     ),
 ]
 LinesOption = Annotated[
@@ -157,16 +159,16 @@ DecOption = Annotated[str | None, typer.Option("--dec-col", help="Column of decl
 IdOption = Annotated[str | None, typer.Option("--id-col", help="Column of source ids.")]
 
 
-def say_known(known: tuple[Path, Path] | None, scored: Path) -> None:
+def say_labelled(labelled: tuple[Path, Path] | None, scored: Path) -> None:
     """Say how many sources the two files of a calibration share, with each other and with the
     scored catalog that targets are chosen from."""
-    if known is not None:
+    if labelled is not None:
         from targetsel.scored.known_sources import count_known
         from targetsel.selection.claims import count_shared
         from targetsel.tables.any_format import is_simulated
 
-        say_joined(*count_known(*known), any(map(is_simulated, known)))
-        shared, n = count_shared(scored, known)
+        say_joined(*count_known(*labelled), any(map(is_simulated, labelled)))
+        shared, n = count_shared(scored, labelled)
         if shared:
             say(
                 f"{shared:,} of the {counted(n, 'source')} in {scored} are among them: "
@@ -174,17 +176,17 @@ def say_known(known: tuple[Path, Path] | None, scored: Path) -> None:
             )
 
 
-def both(known: Path | None, truth: Path | None) -> tuple[Path, Path] | None:
-    """The scored catalog of known sources and their truth, or None without them.
+def both(labelled: Path | None, truth: Path | None) -> tuple[Path, Path] | None:
+    """The scored catalog of labelled sources and their truth, or None without them.
 
     Raises
     ------
     CatalogError
         If there is only one.
     """
-    if known is None and truth is None:
+    if labelled is None and truth is None:
         return None
-    if known is None or truth is None:
-        missing = "--truth" if truth is None else "--known"
-        raise CatalogError(f"{missing} is missing. Give both --known and --truth, or none.")
-    return known, truth
+    if labelled is None or truth is None:
+        missing = "--truth" if truth is None else "--labelled"
+        raise CatalogError(f"{missing} is missing. Give both --labelled and --truth, or none.")
+    return labelled, truth

@@ -12,12 +12,12 @@ from targetsel.api import selecting
 from targetsel.cli.options import (
     SCORED,
     FoundScoredArgument,
-    KnownOption,
+    LabelledOption,
     RulesOption,
     TruthOption,
     both,
     only_scored_file,
-    say_known,
+    say_labelled,
 )
 from targetsel.cli.terminal import print_table, say
 from targetsel.documents.text_table import number
@@ -36,7 +36,7 @@ def forecast(
         str | None,
         typer.Option("--class", help="Target class to forecast. Default: all that make a claim."),
     ] = None,
-    known: KnownOption = None,
+    labelled: LabelledOption = None,
     truth: TruthOption = None,
 ) -> None:
     """Forecast true members, purity and completeness of each class of RULES.
@@ -48,19 +48,19 @@ def forecast(
     from targetsel.scored.file import ScoredFile
     from targetsel.selection.needed import n_not_needed
 
-    pair = both(known, truth)
-    found = selecting.forecast(scored, rules, name=class_, known=pair)
+    pair = both(labelled, truth)
+    found = selecting.forecast(scored, rules, name=class_, labelled=pair)
     if found:
         say(found)
         with ScoredFile(scored) as file:
             n = n_not_needed(file)
         if n:
             say(f"completeness is not known: {n:,} sources are '{NOT_NEEDED}'")
-        say_known(pair, scored)
+        say_labelled(pair, scored)
     if not found:
         say(f"No class of {rules} has a condition with P(), so there is nothing to forecast.")
     elif pair is None:
-        say("Without sources of known spectra there are no intervals: give --known and --truth.")
+        say("Without sources of known spectra there are no intervals: give --labelled and --truth.")
 
 
 def diff(
@@ -73,7 +73,7 @@ def diff(
             f"*{SCORED} of this folder."
         ),
     ] = None,
-    known: KnownOption = None,
+    labelled: LabelledOption = None,
     truth: TruthOption = None,
 ) -> None:
     """Count the sources that enter or leave from BEFORE to AFTER, and the conditions for it.
@@ -85,10 +85,10 @@ def diff(
     catalog = scored
     if catalog is None and not before.endswith(LIST) and not after.endswith(LIST):
         catalog = only_scored_file()
-    pair = None if are_lists else both(known, truth)
-    found = selecting.diff(before, after, catalog, known=pair)
+    pair = None if are_lists else both(labelled, truth)
+    found = selecting.diff(before, after, catalog, labelled=pair)
     if catalog is not None:
-        say_known(pair, catalog)
+        say_labelled(pair, catalog)
     print_table(ClassDifference.headings, [each.cells for each in found])
     for each in found:
         for line in each.reasons:
@@ -195,7 +195,7 @@ def selection_function(
         typer.Option("--map", help="Map to write. Default: <rules>.inclusion-map.parquet."),
     ] = None,
     nside: Annotated[int, typer.Option(help="HEALPix resolution of the map.")] = 64,
-    known: KnownOption = None,
+    labelled: LabelledOption = None,
     truth: TruthOption = None,
 ) -> None:
     """Write every target's inclusion probability, and a sky map of their mean.
@@ -206,8 +206,8 @@ def selection_function(
     stem = find_rules(rules).stem
     output = output or scored.parent / f"{stem}.inclusion.parquet"
     map_ = map_ or scored.parent / f"{stem}.inclusion-map.parquet"
-    pair = both(known, truth)
-    found = api.selection_function(scored, rules, output, map_, nside=nside, known=pair)
+    pair = both(labelled, truth)
+    found = api.selection_function(scored, rules, output, map_, nside=nside, labelled=pair)
     print_table(
         ("class", "candidates", "selected", "weights"),
         [
@@ -220,5 +220,5 @@ def selection_function(
             for each in found
         ],
     )
-    say_known(pair, scored)
+    say_labelled(pair, scored)
     say(f"written to {output} and {map_}")

@@ -13,12 +13,12 @@ from targetsel.cli.options import (
     BrightnessOption,
     ClassOption,
     FoundScoredArgument,
-    KnownOption,
+    LabelledOption,
     RulesOption,
     SourceIdOption,
     TruthOption,
     both,
-    say_known,
+    say_labelled,
 )
 from targetsel.cli.terminal import print_table, say
 from targetsel.documents.text_table import number
@@ -59,7 +59,7 @@ def select(
         ),
     ] = False,
     threads: Annotated[int, typer.Option(min=1, max=256, help="Number of worker threads.")] = 1,
-    known: KnownOption = None,
+    labelled: LabelledOption = None,
     truth: TruthOption = None,
     brightness: BrightnessOption = None,
 ) -> None:
@@ -70,12 +70,12 @@ def select(
     """
     stem = "+".join(find_rules(name).stem for name in rules)
     output = output or scored.parent / f"{stem}.targets.parquet"
-    pair = both(known, truth)
+    pair = both(labelled, truth)
     found = api.select(
         scored,
         rules,
         None if dry_run else output,
-        known=pair,
+        labelled=pair,
         with_funnels=with_funnels,
         brightness=brightness or (),
         threads=threads,
@@ -104,7 +104,7 @@ def select(
         say(f"{name}: {promise.text}")
     if found.guarantees:
         say(LOOKS)
-    say_known(pair, scored)
+    say_labelled(pair, scored)
     for line in found.brightness:
         say(line)
     if found.caution:

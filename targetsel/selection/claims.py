@@ -243,7 +243,7 @@ def independent_sources(ids: np.ndarray, group: np.ndarray, weight: np.ndarray) 
 # --- targets that are calibration sources --------------------------------------------------------
 
 
-def count_shared(scored: Path, known: tuple[Path, Path]) -> tuple[int, int]:
+def count_shared(scored: Path, labelled: tuple[Path, Path]) -> tuple[int, int]:
     """Sources of a catalog that are calibration sources, and all, with a prediction or without.
 
     They are the same if their ids are, and their positions agree.
@@ -252,11 +252,11 @@ def count_shared(scored: Path, known: tuple[Path, Path]) -> tuple[int, int]:
     ----------
     scored : Path
         The scored catalog that targets are chosen from.
-    known : pair of Path
+    labelled : pair of Path
         A scored catalog and the truth about its sources (see `ClaimOutcomes.read`).
     """
-    with ScoredFile(known[0]) as file:
-        join = Join(Truth.read(known[1], file.schema), file.path)
+    with ScoredFile(labelled[0]) as file:
+        join = Join(Truth.read(labelled[1], file.schema), file.path)
         pieces = [_where_and_which(batch.take(join.rows(batch)[0])) for batch in _places(file)]
     ids, ra, dec = (np.concatenate(part) for part in zip(*pieces, strict=True))
     index, shared, total = IdIndex(ids), 0, 0

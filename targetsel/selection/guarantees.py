@@ -342,7 +342,7 @@ class ConformalSelection:
 
 
 def guarantee(
-    catalog: ScoredCatalog, name: str, asked: Guaranteed, known: tuple[Path, Path]
+    catalog: ScoredCatalog, name: str, asked: Guaranteed, labelled: tuple[Path, Path]
 ) -> Guarantee:
     """The threshold on the probability of class `name` for a scored catalog.
 
@@ -353,7 +353,7 @@ def guarantee(
     name : str
     asked : Guaranteed
         What the rules ask for.
-    known : pair of Path
+    labelled : pair of Path
         A scored catalog and the truth about its sources (see `ClaimOutcomes.read`).
 
     Raises
@@ -363,7 +363,7 @@ def guarantee(
     """
     target_class = catalog[name]
     claim = target_class.claim
-    outcomes = ClaimOutcomes.read(catalog.rules, name, *known, catalog.quantiles)
+    outcomes = ClaimOutcomes.read(catalog.rules, name, *labelled, catalog.quantiles)
     passed = outcomes.passed & outcomes.independent
     likely, true = outcomes.probability[passed], outcomes.true[passed]
     chosen: ListSelection | ConformalSelection
@@ -378,7 +378,7 @@ def guarantee(
 
 
 def guarantees(
-    catalog: ScoredCatalog, known: tuple[Path, Path] | None = None
+    catalog: ScoredCatalog, labelled: tuple[Path, Path] | None = None
 ) -> dict[str, Guarantee]:
     """The guarantees of all classes that ask for a purity, by class name.
 
@@ -386,43 +386,43 @@ def guarantees(
     ----------
     catalog : ScoredCatalog
         The catalog that targets are chosen from.
-    known : pair of Path, optional
+    labelled : pair of Path, optional
         A scored catalog and the truth about its sources (see `ClaimOutcomes.read`).
 
     Raises
     ------
     RuleError
-        If a class asks for a purity and `known` is not given, or if it cannot be guaranteed.
+        If a class asks for a purity and `labelled` is not given, or if it cannot be guaranteed.
     CatalogError
         If all sources of the catalog are calibration sources.
     EnsembleError
         If the two catalogs were not scored by one ensemble and calibration.
     """
     promises: dict[str, Guarantee] = {}
-    if known is not None:
-        with ScoredFile(known[0]) as file:
+    if labelled is not None:
+        with ScoredFile(labelled[0]) as file:
             file.check_scored_like(catalog.file)
     for each in catalog.rules.classes:
         if each.guarantee is not None:
-            if known is None:
+            if labelled is None:
                 raise each.place_of("guarantee").error(
                     f"the purity of {each.name} can only be guaranteed with sources of known "
-                    "spectra; name them with --known and --truth"
+                    "spectra; name them with --labelled and --truth"
                 )
-            promises[each.name] = guarantee(catalog, each.name, each.guarantee, known)
-    if not promises or known is None:
+            promises[each.name] = guarantee(catalog, each.name, each.guarantee, labelled)
+    if not promises or labelled is None:
         return promises
-    n_shared = _count_shared(catalog, known)
+    n_shared = _count_shared(catalog, labelled)
     return {name: replace(promise, n_shared=n_shared) for name, promise in promises.items()}
 
 
-def _count_shared(catalog: ScoredCatalog, known: tuple[Path, Path]) -> int:
+def _count_shared(catalog: ScoredCatalog, labelled: tuple[Path, Path]) -> int:
     """The sources of the catalog that are calibration sources; refuses if all are."""
-    n_shared, n = count_shared(catalog.file.opened_from, known)
+    n_shared, n = count_shared(catalog.file.opened_from, labelled)
     if n_shared == n > 0:
         raise CatalogError(
-            f"{known[0]}: all {n:,} sources of {catalog.file.path} are among its sources of known "
-            "spectra, so that a purity guaranteed with them says nothing that is not known. "
+            f"{labelled[0]}: all {n:,} sources of {catalog.file.path} are among its sources of "
+            "known spectra, so that a purity guaranteed with them says nothing that is not known. "
             "Guarantee it with other sources, or choose from others."
         )
     return n_shared

@@ -53,7 +53,7 @@ def select(
     rules: Rules,
     output: Path,
     threads: int = 1,
-    known: tuple[Path, Path] | None = None,
+    labelled: tuple[Path, Path] | None = None,
     with_funnels: bool = False,
     brightness: Sequence[str] = (),
 ) -> Selection:
@@ -73,7 +73,7 @@ def select(
         The target list to be written.
     threads : int
         Row groups read at the same time; the list is the same.
-    known : pair of Path, optional
+    labelled : pair of Path, optional
         A scored catalog and the truth about its sources (see `ClaimOutcomes.read`), for classes
         with a guarantee.
     with_funnels : bool
@@ -95,11 +95,11 @@ def select(
         If the list cannot be written; nothing is left then.
     """
     paths = paths_in([scored])
-    check_table_output(output, (*paths, *(known or ())))
+    check_table_output(output, (*paths, *(labelled or ())))
     with scored_catalog(scored, rules) as catalog:
         file = catalog.file
         file.schema = with_brightness(file.schema, brightness, next(iter(paths), None))
-        found = select_from(catalog, output, threads, known, with_funnels)
+        found = select_from(catalog, output, threads, labelled, with_funnels)
         lines = brightness_lines(find_brightness(file.schema))
         return replace(found, brightness=tuple(lines))
 
@@ -108,7 +108,7 @@ def select_from(
     catalog: ScoredCatalog,
     output: Path,
     threads: int = 1,
-    known: tuple[Path, Path] | None = None,
+    labelled: tuple[Path, Path] | None = None,
     with_funnels: bool = False,
 ) -> Selection:
     """Write the target list of a scored catalog; parameters as in `select`.
@@ -125,7 +125,7 @@ def select_from(
             f"sources, and {n:,} have the status '{NOT_NEEDED}'. Leave out --funnel, or score the "
             "catalog without --rules."
         )
-    promises = guarantees(catalog, known)
+    promises = guarantees(catalog, labelled)
     classes = guaranteed(catalog, promises)
     counters = [ConditionCounter(each, catalog.part, whole=with_funnels) for each in classes]
     limits = Limits(rules, classes)
@@ -199,11 +199,11 @@ def _left_out(counters: Sequence[ConditionCounter], n_sources: int) -> dict[str,
     return found
 
 
-def preview(catalog: ScoredCatalog, known: tuple[Path, Path] | None = None) -> TargetList:
-    """The target list that `select` would write; `known` as there."""
+def preview(catalog: ScoredCatalog, labelled: tuple[Path, Path] | None = None) -> TargetList:
+    """The target list that `select` would write; `labelled` as there."""
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "preview.targets.parquet"
-        select_from(catalog, output, known=known)
+        select_from(catalog, output, labelled=labelled)
         return TargetList.read(output)
 
 

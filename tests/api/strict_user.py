@@ -33,7 +33,7 @@ def predictions(catalog: ts.Catalog) -> ts.Scored:
 
 def reports(scored: ts.Scored, rules: ts.Rules) -> tuple[int, float, str]:
     """Select, and every report on the selection."""
-    targets: ts.TargetList = ts.select(scored, rules, known=KNOWN)
+    targets: ts.TargetList = ts.select(scored, rules, labelled=KNOWN)
     ids = assert_type(targets["source_id"], np.ndarray)
     assert_type(targets[:5], ts.TargetList)
     if targets.run is not None:
@@ -41,7 +41,7 @@ def reports(scored: ts.Scored, rules: ts.Rules) -> tuple[int, float, str]:
     passed = sum(each.n_passed for each in ts.funnel(scored, "emission"))
     verdicts = [each.verdict for each in ts.explain(scored, rules, int(ids[0]))]
     tuned = ts.tune(scored, {"name": "mine"}, "EXCITED", 500)
-    expected = sum(each.n_selected for each in ts.forecast(scored, rules, known=KNOWN))
+    expected = sum(each.n_selected for each in ts.forecast(scored, rules, labelled=KNOWN))
     changes = ts.diff(rules, "emission", scored)
     picture: Path = ts.show(scored, 7, "cutouts", "seven.png", rules=[rules, "agn"])
     written = ts.export(targets, "desi", "list.fits", config={"epoch": 2026.5})

@@ -79,7 +79,7 @@ def chosen(scored, rules="limited.yaml"):
     """The target list of a scored catalog, with all that it can have."""
     path = Path(f"{Path(scored).name}.targets.parquet")
     known = (scored, "truth.parquet")
-    assert len(ts.select(scored, rules, path, known=known, with_funnels=True, threads=2)) > 20
+    assert len(ts.select(scored, rules, path, labelled=known, with_funnels=True, threads=2)) > 20
     return path
 
 
@@ -149,7 +149,7 @@ FUNCTIONS = {
     "tune": lambda scored: ts.tune(scored, "emission", "STAR_FORMING", 10),
     "forecast": lambda scored: ts.forecast(scored, "emission"),
     "forecast with known": lambda scored: ts.forecast(
-        scored, "emission", known=(scored, "truth.parquet")
+        scored, "emission", labelled=(scored, "truth.parquet")
     ),
     "diff": lambda scored: ts.diff("emission", "oiii", scored),
     "diff and density of lists": of_lists,

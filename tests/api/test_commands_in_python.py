@@ -46,7 +46,7 @@ PYTHON = {  # what does in Python what a command does, where it is not a functio
     "spectra measure": "measure_spectra",
 }
 RENAMED = {  # parameters of commands to those of functions; "" for none
-    "truth": "known",  # a pair in Python, so that one is not given without the other
+    "truth": "labelled",  # a pair in Python, so that one is not given without the other
 }
 RENAMED_IN = {
     # It writes nothing; `Calibration.write` does.

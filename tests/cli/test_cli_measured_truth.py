@@ -74,7 +74,7 @@ def scored(ensemble_folder, tmp_path, monkeypatch):
 def check_as_truth(targetsel, path, n):
     """Both commands take the measured spectra as truth, and find as many sources."""
     for words in (
-        ("forecast", path, "--rules", "a.yaml", "--known", path, "--truth", "m.parquet"),
+        ("forecast", path, "--rules", "a.yaml", "--labelled", path, "--truth", "m.parquet"),
         ("evaluate", path, "--truth", "m.parquet", "-o", "out"),
     ):
         said = targetsel(*words)

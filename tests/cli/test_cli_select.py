@@ -113,7 +113,7 @@ def test_dry_run_counts_and_writes_nothing(folder):
 
 def test_guarantee_without_sources_of_known_nature_is_refused(folder):
     (folder / "bright.yaml").write_text(RULES.replace("bit: 0", "bit: 0, guarantee: {purity: 0.9}"))
-    with pytest.raises(RuleError, match=r"bright\.yaml:4:31: error: .*--known"):
+    with pytest.raises(RuleError, match=r"bright\.yaml:4:31: error: .*--labelled"):
         run("--rules", "bright.yaml")
 
 

@@ -20,7 +20,7 @@ from tests.cli.typed import contents
 from tests.selection.scored_by_hand import rule_text, scored_table
 
 N = 60
-KNOWN = ("--known", "known/known.scored.parquet", "--truth", "known/truth.parquet")
+KNOWN = ("--labelled", "known/known.scored.parquet", "--truth", "known/truth.parquet")
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_forecast_has_intervals_once_it_is_calibrated(targetsel, folder):
 def test_half_a_calibration_is_refused(targetsel, folder):
     said = targetsel("forecast", "--rules", "a.yaml", "--truth", "truth.parquet")
     assert said.status == 2
-    assert said.err.startswith("--known is missing")
+    assert said.err.startswith("--labelled is missing")
 
 
 def test_diff_of_rules_and_of_lists_agree(targetsel, folder):
@@ -219,7 +219,7 @@ def test_a_guarantee_says_how_many_targets_it_knows_and_refuses_to_be_about_them
     (folder / "c.yaml").write_text(rule_text("P(ew_halpha > 50) >= 0.1", rest=promise))
     truth = pq.read_table(folder / "known" / "truth.parquet")
     write_table(truth.set_column(0, "source_id", pa.array(np.arange(1, N + 1))), "own.parquet")
-    own = ("--known", "sky.scored.parquet", "--truth", "own.parquet")
+    own = ("--labelled", "sky.scored.parquet", "--truth", "own.parquet")
     said = targetsel("select", "--rules", "c.yaml", "sky.scored.parquet", *own)
     assert said.status == 2
     assert said.err.splitlines() == [
@@ -228,7 +228,7 @@ def test_a_guarantee_says_how_many_targets_it_knows_and_refuses_to_be_about_them
         "it with other sources, or choose from others."
     ]
     write_table(pq.read_table("own.parquet").slice(0, 59), "part.parquet")
-    part = ("--known", "sky.scored.parquet", "--truth", "part.parquet")
+    part = ("--labelled", "sky.scored.parquet", "--truth", "part.parquet")
     said = targetsel("select", "--rules", "c.yaml", "sky.scored.parquet", *part)
     line = f"59 of the {N} sources in sky.scored.parquet are among them: "
     assert said.status == 0

@@ -17,7 +17,7 @@ from tests.calibration.known_sky import D, N, lists, write_known
 from tests.cli.typed import contents
 from tests.selection.scored_by_hand import rule_text
 
-KNOWN = ("--known", "known.scored.parquet", "--truth", "truth.parquet")
+KNOWN = ("--labelled", "known.scored.parquet", "--truth", "truth.parquet")
 SCORED = ("known.scored.parquet",)
 COMMANDS = {
     "calibrate": (*SCORED, "--truth", "truth.parquet", "--ensemble", "tiny", "--force"),

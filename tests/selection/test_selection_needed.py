@@ -223,7 +223,7 @@ def test_a_guarantee_counts_the_same_candidates_also_those_that_a_sample_leaves_
     assert n_needed(table, rules) < table.num_rows
     for each in (table, with_needed(table, rules)):
         pq.write_table(each, tmp_path / "a.scored.parquet")
-        found = select(tmp_path / "a.scored.parquet", rules, tmp_path / "a.parquet", known=pair)
+        found = select(tmp_path / "a.scored.parquet", rules, tmp_path / "a.parquet", labelled=pair)
         lists.append((tmp_path / "a.parquet").read_bytes())
     assert found.guarantees["A"].n_candidates > found.classes[0].n_passed > 0
     assert lists[0] == lists[1]

@@ -81,11 +81,11 @@ def _listed(title: str, reasons: Mapping[str, int]) -> list[str]:
 
 
 def compare_rules(
-    before: Rules, after: Rules, scored: Path, known: tuple[Path, Path] | None = None
+    before: Rules, after: Rules, scored: Path, labelled: tuple[Path, Path] | None = None
 ) -> tuple[ClassDifference, ...]:
-    """Differences between the target lists of two rule files; `known` as in `select`."""
+    """Differences between the target lists of two rule files; `labelled` as in `select`."""
     with scored_catalog(scored, before) as old, scored_catalog(scored, after) as new:
-        return _compared(preview(old, known), preview(new, known), old, new)
+        return _compared(preview(old, labelled), preview(new, labelled), old, new)
 
 
 def compare_lists(

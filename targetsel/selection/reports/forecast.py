@@ -266,7 +266,7 @@ def drawn_shares(
 
 
 def forecasts(
-    rules: Rules, scored: Path, known: tuple[Path, Path] | None = None, name: str | None = None
+    rules: Rules, scored: Path, labelled: tuple[Path, Path] | None = None, name: str | None = None
 ) -> ClassReports[ClassForecast]:
     """The forecasts of the target list of a scored catalog, class by class.
 
@@ -274,7 +274,7 @@ def forecasts(
     ----------
     rules : Rules
     scored : Path
-    known : tuple of Path, optional
+    labelled : tuple of Path, optional
         A scored catalog and the truth about its sources (see `ClaimOutcomes.read`). Without it
         there are no intervals.
     name : str, optional
@@ -286,11 +286,11 @@ def forecasts(
         if name is not None:
             names = [catalog[name].name]
             catalog[name].claim  # noqa: B018
-        targets = preview(catalog, known)
+        targets = preview(catalog, labelled)
         outcomes = {}
-        if known is not None:
+        if labelled is not None:
             for each in names:
-                outcomes[each] = ClaimOutcomes.read(rules, each, *known, catalog.quantiles)
+                outcomes[each] = ClaimOutcomes.read(rules, each, *labelled, catalog.quantiles)
         return forecasts_of(catalog, targets, names, outcomes)
 
 

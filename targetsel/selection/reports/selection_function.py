@@ -71,7 +71,7 @@ def write_selection_function(
     output: Path,
     map_output: Path,
     nside: int = 64,
-    known: tuple[Path, Path] | None = None,
+    labelled: tuple[Path, Path] | None = None,
 ) -> tuple[Inclusion, ...]:
     """Write every target's inclusion probability, and a map of their mean.
 
@@ -88,17 +88,17 @@ def write_selection_function(
         where it has none. The footer gives the order.
     nside : int
         Resolution of the map: a power of two.
-    known : tuple of Path, optional
+    labelled : tuple of Path, optional
         See `select`.
     """
     order = order_of(nside)
     for path in (output, map_output):
-        check_table_output(path, (scored, *(known or ())))
+        check_table_output(path, (scored, *(labelled or ())))
     found = []
     columns, maps = {}, {}
     with scored_catalog(scored, rules) as catalog:
-        targets = preview(catalog, known)
-        classes = guaranteed(catalog, guarantees(catalog, known))
+        targets = preview(catalog, labelled)
+        classes = guaranteed(catalog, guarantees(catalog, labelled))
         possible = {
             each.name: catalog.part.of_class(each.conditions, with_sample=False) for each in classes
         }
