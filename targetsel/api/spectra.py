@@ -24,6 +24,9 @@ def encode_spectra(
     output: AnyPath,
     *,
     redshift: float | None = None,
+    redshifts: AnyPath | None = None,
+    warned: bool = False,
+    id_from: Literal["survey", "file"] = "survey",
     ensemble: AnyPath = DEFAULT,
     decoder: AnyPath | None = None,
     picture: AnyPath | None = None,
@@ -33,11 +36,19 @@ def encode_spectra(
     Parameters
     ----------
     spectra : str, Path, or several
-        SDSS spec or spec-lite FITS, .npz, .csv or .parquet.
+        Files of SDSS, BOSS, SDSS-V or DESI, .npz, .csv or .parquet.
     output : str or Path
         Parquet file of latents, which `compare`, `calibrate` and `train` take.
     redshift : float, optional
         Of every spectrum; by default as in the files.
+    redshifts : str or Path, optional
+        Table of redshifts by id, such as one of redrock; by default those in the files, and for
+        DESI redrock's file beside each.
+    warned : bool
+        Take redshifts that their survey warns of, too.
+    id_from : "survey" or "file"
+        Name SDSS spectra by the ids in their files (SPECOBJID, or plate-mjd-fiber), or by the
+        files' names.
     ensemble : str or Path
         Ensemble whose decoder is used.
     decoder : str or Path, optional
@@ -76,9 +87,12 @@ def encode_spectra(
     """
     from targetsel.scoring.ensemble import decoder_file
     from targetsel.spectra.encoding import write_encoded
+    from targetsel.spectra.redshifts import SpectrumOptions
 
     chosen = decoder_file(fspath(ensemble), path_of(decoder))
-    return write_encoded(paths_of(spectra), chosen, Path(output), redshift, path_of(picture))
+    options = SpectrumOptions.of(path_of(redshifts), warned, id_from)
+    places = paths_of(spectra), chosen, Path(output)
+    return write_encoded(*places, redshift, path_of(picture), options)
 
 
 @with_addresses("output")
@@ -87,6 +101,9 @@ def measure_spectra(
     output: AnyPath,
     *,
     redshift: float | None = None,
+    redshifts: AnyPath | None = None,
+    warned: bool = False,
+    id_from: Literal["survey", "file"] = "survey",
     lines: AnyPath | None = None,
     indices: Sequence[str] = (),
     ew_sign: Literal["emission", "mpa"] = "emission",
@@ -96,11 +113,19 @@ def measure_spectra(
     Parameters
     ----------
     spectra : str, Path, or several
-        SDSS spec or spec-lite FITS, .npz, .csv or .parquet.
+        Files of SDSS, BOSS, SDSS-V or DESI, .npz, .csv or .parquet.
     output : str or Path
         Parquet file; equivalent widths in Angstrom.
     redshift : float, optional
         Of every spectrum; by default as in the files.
+    redshifts : str or Path, optional
+        Table of redshifts by id, such as one of redrock; by default those in the files, and for
+        DESI redrock's file beside each.
+    warned : bool
+        Take redshifts that their survey warns of, too.
+    id_from : "survey" or "file"
+        Name SDSS spectra by the ids in their files (SPECOBJID, or plate-mjd-fiber), or by the
+        files' names.
     lines : str or Path, optional
         YAML file of definitions to add to the line table.
     indices : sequence of str
@@ -135,9 +160,11 @@ def measure_spectra(
     (1,)
     """
     from targetsel.spectra.lines.strengths import write_measured
+    from targetsel.spectra.redshifts import SpectrumOptions
 
     places = paths_of(spectra), Path(output)
-    return write_measured(*places, redshift, path_of(lines), indices, ew_sign)
+    options = SpectrumOptions.of(path_of(redshifts), warned, id_from)
+    return write_measured(*places, redshift, path_of(lines), indices, ew_sign, options)
 
 
 @with_addresses("output")

@@ -18,12 +18,26 @@ if TYPE_CHECKING:
 Files = Annotated[
     list[Path],
     typer.Argument(
-        help="Spectra: SDSS spec or spec-lite FITS, .npz, or tables in any format, with columns "
-        "wavelength, flux, ivar and redshift."
+        help="Spectra: FITS files of SDSS, BOSS, SDSS-V or DESI, .npz, or tables in any format, "
+        "with columns wavelength, flux, ivar and redshift."
     ),
 ]
 Redshift = Annotated[
     float | None, typer.Option(help="Redshift of every spectrum. Default: as in the file.")
+]
+Redshifts = Annotated[
+    Path | None,
+    typer.Option(
+        help="Table of redshifts by id, such as redrock's. Default: as in the file; for DESI, "
+        "redrock's file beside it."
+    ),
+]
+Warned = Annotated[
+    bool, typer.Option("--warned", help="Take redshifts that their survey warns of, too.")
+]
+IdFrom = Annotated[
+    Literal["survey", "file"],
+    typer.Option(help="Name SDSS spectra by the ids in their files, or by the files' names."),
 ]
 
 app = typer.Typer(help="Encode real spectra as latents; measure their lines.", no_args_is_help=True)
@@ -39,6 +53,9 @@ def encode(
     files: Files,
     output: ParquetOutput,
     redshift: Redshift = None,
+    redshifts: Redshifts = None,
+    warned: Warned = False,
+    id_from: IdFrom = "survey",
     ensemble: EnsembleOption = DEFAULT,
     decoder: DecoderOption = None,
     picture: Annotated[
@@ -53,7 +70,15 @@ def encode(
     from targetsel.api.spectra import encode_spectra
 
     tried = encode_spectra(
-        files, output, redshift=redshift, ensemble=ensemble, decoder=decoder, picture=picture
+        files,
+        output,
+        redshift=redshift,
+        redshifts=redshifts,
+        warned=warned,
+        id_from=id_from,
+        ensemble=ensemble,
+        decoder=decoder,
+        picture=picture,
     )
     n = _say_errors(tried)
     say(f"{n} of {len(tried)} spectra encoded in {output}")
@@ -66,6 +91,9 @@ def measure(
     files: Files,
     output: ParquetOutput,
     redshift: Redshift = None,
+    redshifts: Redshifts = None,
+    warned: Warned = False,
+    id_from: IdFrom = "survey",
     lines: LinesOption = None,
     index: Annotated[
         list[str] | None,
@@ -84,15 +112,25 @@ def measure(
     from targetsel.api.spectra import measure_spectra
 
     tried = measure_spectra(
-        files, output, redshift=redshift, lines=lines, indices=index or (), ew_sign=ew_sign
+        files,
+        output,
+        redshift=redshift,
+        redshifts=redshifts,
+        warned=warned,
+        id_from=id_from,
+        lines=lines,
+        indices=index or (),
+        ew_sign=ew_sign,
     )
     say(f"{_say_errors(tried)} of {len(tried)} spectra measured in {output}")
 
 
 def _say_errors(tried: Sequence[Attempt[Any]]) -> int:
-    """Say the errors of spectra that failed; the number of the others."""
-    from targetsel.spectra.reading import errors_of
+    """Say how many redshifts were joined, and the errors; the number of the other spectra."""
+    from targetsel.spectra.reading import errors_of, joined_redshifts
 
+    for line in joined_redshifts(tried):
+        say(line)
     errors = errors_of(tried)
     for error in errors:
         say(str(error), err=True)

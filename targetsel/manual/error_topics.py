@@ -93,6 +93,8 @@ TOPICS: dict[str, dict[str, str]] = {
     },
     "Reading and measuring spectra": {
         "Files of spectra": "spectra.arrays spectra.reading spectra.encoding",
+        "Files of SDSS and DESI": "spectra.formats",
+        "Redshifts of spectra": "spectra.redshifts",
         "Wavelength, flux and noise": "spectra.spectrum spectra.grid spectra.rest_frame",
         "Line tables of your own": "spectra.lines",
         "Widths in a catalog's convention": "spectra.lines.width_maps",

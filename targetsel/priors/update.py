@@ -256,7 +256,8 @@ def update_files(
     Parameters
     ----------
     spectra : sequence of Path
-        Files that `spectra.reading` reads; their redshifts are ignored.
+        Files that `spectra.reading` reads; their redshifts are ignored. A spectrum belongs to the
+        prior of its id, or else of another id or the name of its file.
     redshift : RedshiftPrior, optional
         Prior of every source's redshift. Default: redshift and error in the file of priors.
 
@@ -269,7 +270,9 @@ def update_files(
     schema = schema_of(update_columns(options.n_draws, priors.id_type))
 
     def updated(spectrum: ObservedSpectrum) -> Posterior:
-        prior = priors.prior(spectrum.source_id)
+        names = (spectrum.source_id, *spectrum.other_names)
+        known = (each for each in names if str(each) in priors.rows)
+        prior = priors.prior(next(known, spectrum.source_id))
         check_same_places(
             np.array([prior.source_id]),
             (np.array(spectrum.position[:1]), np.array(spectrum.position[1:])),

@@ -23,8 +23,15 @@ import pyarrow.compute as pc
 
 from targetsel.errors import SpectrumError
 from targetsel.spectra.grid import N_PIXELS, wavelengths
+from targetsel.spectra.redshifts import (
+    SpectrumOptions,
+    StatedRedshift,
+    check_warning,
+    chosen_redshift,
+)
 from targetsel.spectra.spectrum import (
     ObservedSpectrum,
+    UnusableSpectrum,
     as_numbers,
     check_flux_unit,
     from_log,
@@ -56,22 +63,9 @@ PER_SPECTRUM = ("redshift", "source_id", "ra", "dec")
 _AIR = ("wavelength_air", "wave_air", "lambda_air", "air_wavelength", "air")
 
 
-class UnusableSpectrum(SpectrumError):
-    """A spectrum of a file that cannot be used, and its id.
-
-    Attributes
-    ----------
-    source_id : int or str
-    """
-
-    def __init__(self, message: str, source_id: int | str) -> None:
-        super().__init__(message)
-        self.source_id = source_id
-
-
 def file_stem(path: Path) -> str:
     """The name of a file without its ending."""
-    return path.stem.removesuffix(".fits")
+    return path.stem.removesuffix(".fits").removesuffix(".fit")
 
 
 @dataclass(frozen=True)
@@ -305,15 +299,22 @@ class ArraySpectra:
     """
 
     def __init__(
-        self, path: Path, arrays: Arrays, redshift: float | None, first: int, is_one: bool
+        self,
+        path: Path,
+        arrays: Arrays,
+        redshift: float | None,
+        first: int,
+        is_one: bool,
+        options: SpectrumOptions = SpectrumOptions(),
     ) -> None:
         self.path, self.first, self.is_one = path, first, is_one
-        self.given_redshift = redshift
+        self.given_redshift, self.options = redshift, options
         self.units = arrays.units
         self.names = {quantity: arrays.find(quantity) or "" for quantity in NAMES}
         self._check_medium(arrays)
         self.values = {}  # of each quantity, with spectra along the first axis
-        if is_on_grid := redshift is None and self._is_on_grid(arrays):
+        given = redshift is not None or options.redshifts is not None
+        if is_on_grid := not given and self._is_on_grid(arrays):
             self.given_redshift = 0.0
             self.values["wavelength"] = wavelengths()[None]
         for quantity in PER_PIXEL:
@@ -413,14 +414,16 @@ class ArraySpectra:
             float(self._numbers(each, row, place)) if self.names[each] else np.nan
             for each in ("ra", "dec")
         )
+        redshift = self._redshift(row, place, name)
         return ObservedSpectrum(
             place,
             name,
             self._angstrom(row, place),
             self._numbers("flux", row, place),
             ivar,
-            self._redshift(row, place),
+            check_warning(place, redshift, self.options),
             (ra, dec),
+            redshift_from=redshift.source,
         )
 
     def _angstrom(self, row: int, place: str) -> np.ndarray:
@@ -430,12 +433,12 @@ class ArraySpectra:
             return from_log(place, values)
         return in_angstrom(place, values, self.units.get(name))
 
-    def _redshift(self, row: int, place: str) -> float:
-        if self.given_redshift is not None:
-            return self.given_redshift
-        if not self.names["redshift"]:
-            raise SpectrumError(f"{place}: has no 'redshift' or 'z'. Add one, or give --redshift.")
-        return float(self._numbers("redshift", row, place))
+    def _redshift(self, row: int, place: str, name: int | str) -> StatedRedshift:
+        stated = None
+        if self.names["redshift"] and self.options.redshifts is None:
+            stated = StatedRedshift(float(self._numbers("redshift", row, place)))
+        missing = f"{place}: has no 'redshift' or 'z'. Add one, or give --redshift."
+        return chosen_redshift(place, [name], self.given_redshift, self.options, stated, missing)
 
     def _numbers(self, quantity: str, row: int, place: str) -> np.ndarray:
         return as_numbers(place, f"'{self.names[quantity]}'", self._value(quantity, row))

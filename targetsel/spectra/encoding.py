@@ -13,6 +13,7 @@ import pyarrow as pa
 from targetsel.errors import OutputError
 from targetsel.extras import require
 from targetsel.spectra.reading import Attempt, attempts, results_table, stated_marks, usable
+from targetsel.spectra.redshifts import SpectrumOptions
 from targetsel.spectra.rest_frame import fill_gaps, rest_frame
 from targetsel.spectra.spectrum import MeasuredSpectra, ObservedSpectrum
 from targetsel.tables.columns import Column
@@ -114,11 +115,14 @@ def scatter_under_noise(
 
 
 def encode_files(
-    paths: Sequence[Path], decoder: Decoder, redshift: float | None = None
+    paths: Sequence[Path],
+    decoder: Decoder,
+    redshift: float | None = None,
+    options: SpectrumOptions = SpectrumOptions(),
 ) -> list[Attempt[EncodedSpectra]]:
     """Encode every spectrum of some files, one at a time."""
-    tried = attempts(paths, lambda each: encode([each], decoder), redshift, "encoding")
-    return list(tried)
+    make = lambda each: encode([each], decoder)  # noqa: E731
+    return list(attempts(paths, make, redshift, "encoding", options))
 
 
 def latent_columns(n_latents: int) -> tuple[Column, ...]:
@@ -154,6 +158,7 @@ def write_encoded(
     output: Path,
     redshift: float | None = None,
     picture: Path | None = None,
+    options: SpectrumOptions = SpectrumOptions(),
 ) -> tuple[Attempt[EncodedSpectra], ...]:
     """Write the latents of the spectra in some files, and perhaps a picture of the first of them.
 
@@ -163,6 +168,8 @@ def write_encoded(
         File of the decoder.
     redshift : float, optional
         Of every spectrum; by default as in the files.
+    options : SpectrumOptions
+        Where else redshifts come from, and which are taken.
 
     Raises
     ------
@@ -178,7 +185,7 @@ def write_encoded(
         if picture.resolve() == output.resolve():
             raise OutputError(f"{picture}: is the output, too. Choose another name.")
     network = Decoder.read(decoder)
-    tried = encode_files(paths, network, redshift)
+    tried = encode_files(paths, network, redshift, options)
     encoded = usable(tried)
     footer = {
         "code_version": __version__,

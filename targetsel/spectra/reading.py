@@ -1,12 +1,11 @@
 """Measured spectra from files, and the results of what is done with each of them.
 
-Files are SDSS FITS of the `spec` and `spec-lite` format, or plain arrays (see `arrays`), which
-may be in FITS, too.
+Files are those of surveys (see `formats`), or plain arrays (see `arrays`), which may be in FITS,
+too.
 """
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +17,10 @@ from astropy.io import fits
 
 from targetsel.errors import SpectrumError, absent
 from targetsel.spectra.apertures import APERTURE, aperture_in
-from targetsel.spectra.arrays import ArraySpectra, UnusableSpectrum, file_stem, pieces
-from targetsel.spectra.spectrum import ObservedSpectrum, check_flux_unit, from_log, in_air
+from targetsel.spectra.arrays import ArraySpectra, file_stem, pieces
+from targetsel.spectra.formats.registry import OpenSpectra, format_of, no_format
+from targetsel.spectra.redshifts import FITS_SUFFIXES, SpectrumOptions
+from targetsel.spectra.spectrum import ObservedSpectrum, UnusableSpectrum
 from targetsel.tables.any_format import footer_if_any
 from targetsel.tables.columns import ID, NEVER, Column, schema_of
 from targetsel.tables.files import PARQUET_SUFFIXES
@@ -32,18 +33,19 @@ from targetsel.tasks import task
 T = TypeVar("T")
 
 OK = "ok"
-FITS_SUFFIXES = (".fits", ".fit", ".fits.gz")
-_REDSHIFT_TABLES = ("SPECOBJ", "SPALL")  # the second in later surveys
-_REDSHIFT_KEYS = ("Z", "REDSHIFT", "Z_FIN")
 
 
-def read_spectra(path: Path, redshift: float | None = None) -> list[ObservedSpectrum]:
+def read_spectra(
+    path: Path, redshift: float | None = None, options: SpectrumOptions = SpectrumOptions()
+) -> list[ObservedSpectrum]:
     """The spectra of one file.
 
     Parameters
     ----------
     redshift : float, optional
         Redshift of every spectrum of the file, in place of the file's own.
+    options : SpectrumOptions
+        Where else redshifts come from, and which are taken.
 
     Raises
     ------
@@ -52,7 +54,7 @@ def read_spectra(path: Path, redshift: float | None = None) -> list[ObservedSpec
         unusable values.
     """
     spectra = []
-    for spectrum in try_spectra(path, redshift):
+    for spectrum in try_spectra(path, redshift, options):
         if isinstance(spectrum, SpectrumError):
             raise spectrum
         spectra.append(spectrum)
@@ -60,7 +62,7 @@ def read_spectra(path: Path, redshift: float | None = None) -> list[ObservedSpec
 
 
 def try_spectra(
-    path: Path, redshift: float | None = None
+    path: Path, redshift: float | None = None, options: SpectrumOptions = SpectrumOptions()
 ) -> Iterator[ObservedSpectrum | SpectrumError]:
     """The spectra of one file as in `read_spectra`, with the error in place of a bad one."""
     path = Path(path)
@@ -70,11 +72,18 @@ def try_spectra(
         if path.is_dir():
             raise SpectrumError(f"{path}: is a folder. Name the files in it.")
         if path.name.lower().endswith(FITS_SUFFIXES):
-            with contextlib.suppress(NotSdssError):
-                yield read_sdss(path, str(path), file_stem(path), redshift)
-                return
+            with open_fits(path, SpectrumError) as hdus:
+                with reading(path, SpectrumError, "a FITS file"):
+                    kind = format_of(hdus)
+                    has_table = any(isinstance(hdu, fits.BinTableHDU) for hdu in hdus)
+                if kind is not None:
+                    opened = OpenSpectra(hdus, str(path), path, file_stem(path), redshift, options)
+                    yield from kind.spectra(opened)
+                    return
+                if not has_table:
+                    raise no_format(str(path))
         for first, is_one, arrays in pieces(path):
-            yield from ArraySpectra(path, arrays, redshift, first, is_one).spectra()
+            yield from ArraySpectra(path, arrays, redshift, first, is_one, options).spectra()
     except SpectrumError as error:
         yield error
 
@@ -109,6 +118,7 @@ def attempts(
     make: Callable[[ObservedSpectrum], T],
     redshift: float | None = None,
     what: str = "measuring",
+    options: SpectrumOptions = SpectrumOptions(),
 ) -> Iterator[Attempt[T]]:
     """Results of `make` for every spectrum of some files, or its `SpectrumError` where it fails.
 
@@ -117,7 +127,7 @@ def attempts(
     expected = [(path, _n_expected(path)) for path in map(Path, paths)]
     with task(what, sum(n for _, n in expected), "spectra") as advance:
         for path, left in expected:
-            for spectrum in try_spectra(path, redshift):
+            for spectrum in try_spectra(path, redshift, options):
                 yield _attempt(path, spectrum, make)
                 advance(min(left, 1))
                 left -= min(left, 1)
@@ -178,10 +188,13 @@ def stated_marks(tried: Iterable[Attempt[Any]]) -> dict[str, Any]:
 
     It is the mark of simulated data, if one has it, and the fiber's diameter, if all have the same.
     """
-    paths = {each.path for each in tried if not isinstance(each.result, SpectrumError)}
-    footers = [footer_if_any(path) for path in sorted(paths)]
-    apertures = {aperture_in(footer) for footer in footers}
-    marks: dict[str, Any] = dict(SIMULATED) if any(map(says_simulated, footers)) else {}
+    good = [each for each in tried if not isinstance(each.result, SpectrumError)]
+    footers = {path: footer_if_any(path) for path in sorted({each.path for each in good})}
+    apertures = {
+        each.spectrum.aperture if each.spectrum is not None and each.spectrum.aperture is not None
+        else aperture_in(footers[each.path]) for each in good
+    }  # fmt: skip
+    marks: dict[str, Any] = dict(SIMULATED) if any(map(says_simulated, footers.values())) else {}
     if len(apertures) == 1 and (aperture := apertures.pop()) is not None:
         marks[APERTURE] = aperture
     return marks
@@ -236,8 +249,9 @@ def results_table(
             "status": OK,
         }
         if (spectrum := attempt.spectrum) is not None:
-            ra, dec = (each if np.isfinite(each) else None for each in spectrum.position)
-            row |= {"ra": ra, "dec": dec, "redshift": spectrum.redshift}
+            row |= _place_on_sky(spectrum.position) | {"redshift": spectrum.redshift}
+        elif isinstance(attempt.result, UnusableSpectrum):
+            row |= _place_on_sky(attempt.result.position)
         if isinstance(attempt.result, SpectrumError):
             row["status"] = str(attempt.result)
         else:
@@ -246,91 +260,21 @@ def results_table(
     return pa.Table.from_pylist(rows, schema=schema_of(columns))
 
 
-# ---------------------------------------------------------------- SDSS files
+def _place_on_sky(position: tuple[float, float]) -> dict[str, object]:
+    ra, dec = (each if np.isfinite(each) else None for each in position)
+    return {"ra": ra, "dec": dec}
 
 
-class IncompleteFile(SpectrumError):
-    """A file without all parts of an SDSS spectrum, such as a truncated one."""
-
-
-class NotSdssError(IncompleteFile):
-    """A FITS file without a table of an SDSS spectrum."""
-
-
-def read_sdss(
-    source: Path | bytes, place: str, name: str, redshift: float | None = None
-) -> ObservedSpectrum:
-    """The coadded spectrum of a `spec` or `spec-lite` file.
-
-    Wavelengths are in vacuum; files whose header says otherwise are refused. The redshift is
-    `redshift`, or else that of the table SPECOBJ (SPALL in later surveys) or of the header.
-
-    Parameters
-    ----------
-    source : Path or bytes
-        A file, or its contents.
-    place : str
-        Origin of the file, for messages.
-    name : str
-        Id of the spectrum.
-
-    Raises
-    ------
-    SpectrumError
-        If the file is no such file, is in air wavelengths, has no redshift, or unusable values.
-    """
-    with open_fits(source, IncompleteFile, place) as hdus:
-        with reading(place, IncompleteFile, "a FITS file"):
-            table = _coadd(hdus)
-            headers = [dict(table.header), dict(hdus[0].header)] if table is not None else []
-        if table is None:
-            kind = NotSdssError if any(isinstance(h, fits.BinTableHDU) for h in hdus) else None
-            raise (kind or IncompleteFile)(
-                f"{place}: no table with columns flux, loglam and ivar, so it is no SDSS spec or "
-                "spec-lite file. Spectra may also be rows of a table, with columns wavelength, "
-                "flux, ivar and redshift."
-            )
-        for header in headers:
-            if "VACUUM" in header and header["VACUUM"] in (False, 0, "F"):
-                raise in_air(place, "header: VACUUM = F")
-            for key in ("AIRORVAC", "CTYPE1"):
-                if str(header.get(key, "")).strip().upper().startswith(("AIR", "AWAV")):
-                    raise in_air(place, f"header: {key} = '{header[key]}'")
-        with reading(place, IncompleteFile, "a FITS file"):
-            unit = str(table.columns["flux"].unit or headers[1].get("BUNIT", ""))
-            loglam, flux, ivar = (
-                np.asarray(table.data[each], np.float64).ravel()
-                for each in ("loglam", "flux", "ivar")
-            )
-            found = _redshift(hdus) if redshift is None else redshift
-            ra, dec = (float(headers[1].get(key, np.nan)) for key in ("PLUG_RA", "PLUG_DEC"))
-    check_flux_unit(place, unit)
-    if found is None:
-        raise IncompleteFile(
-            f"{place}: no redshift: there is no table SPECOBJ with Z, and no header entry Z. "
-            "Give --redshift."
-        )
-    wavelength = from_log(place, loglam)
-    return ObservedSpectrum(place, name, wavelength, flux, ivar, found, (ra, dec))
-
-
-def _coadd(hdus: fits.HDUList) -> fits.BinTableHDU | None:
-    """The table with the coadded spectrum, a pixel in each row."""
-    wanted = {"flux", "loglam", "ivar"}
-    for hdu in hdus:
-        if isinstance(hdu, fits.BinTableHDU) and wanted <= {n.lower() for n in hdu.columns.names}:
-            kinds = [hdu.data[name] for name in wanted]
-            in_a_row = any(each.ndim > 1 or each.dtype == object for each in kinds)
-            return None if in_a_row and len(hdu.data) > 1 else hdu
-    return None
-
-
-def _redshift(hdus: fits.HDUList) -> float | None:
-    """The redshift stored in a file, or None."""
-    for hdu in hdus:
-        if hdu.name in _REDSHIFT_TABLES and isinstance(hdu, fits.BinTableHDU) and len(hdu.data):
-            by_name = {name.upper(): name for name in hdu.columns.names}
-            if "Z" in by_name:
-                return float(np.ravel(hdu.data[by_name["Z"]])[0])
-    header = hdus[0].header
-    return next((float(header[key]) for key in _REDSHIFT_KEYS if key in header), None)
+def joined_redshifts(tried: Iterable[Attempt[Any]]) -> list[str]:
+    """For each table that redshifts were joined from, a line with how many matched."""
+    tried = list(tried)
+    found: dict[Path, list[Path]] = {}
+    for each in tried:
+        about = each.spectrum if each.spectrum is not None else each.result
+        if (source := getattr(about, "redshift_from", None)) is not None:
+            found.setdefault(source, []).append(each.path)
+    lines = []
+    for source, paths in found.items():
+        n = sum(each.path in paths for each in tried)
+        lines.append(f"{source}: has the redshifts of {len(paths)} of {n} spectra")
+    return lines

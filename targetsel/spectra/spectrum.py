@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -61,6 +62,12 @@ class ObservedSpectrum:
     redshift : float
     position : tuple of two floats
         ra, dec [deg, ICRS]; NaN where they are not known.
+    aperture : float or None
+        Diameter of the fiber [arcsec], if the file says which survey it is of.
+    other_names : tuple of int or str
+        Other ids of the spectrum, and the name of its file.
+    redshift_from : Path or None
+        Table that the redshift was joined from.
     """
 
     place: str
@@ -70,6 +77,9 @@ class ObservedSpectrum:
     ivar: np.ndarray
     redshift: float
     position: tuple[float, float] = (np.nan, np.nan)
+    aperture: float | None = None
+    other_names: tuple[int | str, ...] = ()
+    redshift_from: Path | None = None
 
     def __post_init__(self) -> None:
         _check_wavelength(self.place, self.wavelength)
@@ -106,6 +116,30 @@ class ObservedSpectrum:
             )
         stretch = 1 + self.redshift
         return self.wavelength / stretch, self.flux * stretch, self.ivar / stretch**2
+
+
+class UnusableSpectrum(SpectrumError):
+    """A spectrum of a file that cannot be used, and what is known of it.
+
+    Attributes
+    ----------
+    source_id : int or str
+    position : tuple of two floats
+        ra, dec [deg, ICRS]; NaN where they are not known.
+    redshift_from : Path or None
+        Table that has its redshift.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        source_id: int | str,
+        position: tuple[float, float] = (np.nan, np.nan),
+        redshift_from: Path | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.source_id, self.position = source_id, position
+        self.redshift_from = redshift_from
 
 
 @dataclass(frozen=True)
@@ -269,6 +303,20 @@ def check_flux_unit(place: str, unit: str) -> None:
             f"{place}: flux unit is '{unit.strip()}', expected flux density per unit wavelength "
             "such as '1e-17 erg/s/cm2/Angstrom'. Convert the flux."
         )
+
+
+def flux_scale(place: str, unit: str) -> float:
+    """Factor that brings a flux to 1e-17 erg/s/cm2/Angstrom; 1 where no unit is stated.
+
+    Raises
+    ------
+    SpectrumError
+        As `check_flux_unit`.
+    """
+    check_flux_unit(place, unit)
+    found = _unit(unit) if unit.strip().strip("'\"") else None
+    per_wavelength = units.erg / units.s / units.cm**2 / units.AA
+    return 1.0 if found is None else float(found.to(per_wavelength)) / 1e-17
 
 
 def noise_scale(place: str, flux: str, noise: str, name: str, has_ivar: bool) -> float:

@@ -17,7 +17,7 @@ from astropy.io import fits
 from pyarrow import csv
 
 from targetsel.errors import CatalogError, SpectrumError, beginning
-from targetsel.spectra.reading import IncompleteFile, read_sdss
+from targetsel.spectra.formats.sdss_spec import IncompleteFile, read_sdss
 from targetsel.spectra.spectrum import ObservedSpectrum
 from targetsel.surveys.archives import (
     Column,

@@ -348,7 +348,8 @@ def train_decoder_into(
     with unfinished(folder, (FILE_NAME, *RESULTS), source) as work:
         checkpoint = work / "checkpoint.safetensors"
         noise = "without noise" if spectra.ivar is None else "with their own noise"
-        report(f"{len(spectra.flux)} spectra {noise} from {source}")
+        more = f"; {spectra.n_unusable} more are not usable" if spectra.n_unusable else ""
+        report(f"{len(spectra.flux)} spectra {noise} from {source}{more}")
         if checkpoint.exists():
             report(f"resuming from {checkpoint}")
         trained = train(spectra, recipe, checkpoint, lambda line: report(_progress(line, recipe)))

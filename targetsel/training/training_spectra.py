@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +12,15 @@ import numpy as np
 from targetsel.errors import SpectrumError, absent
 from targetsel.spectra.arrays import NAMES, Arrays, read_arrays
 from targetsel.spectra.grid import N_PIXELS, wavelengths
-from targetsel.spectra.reading import FITS_SUFFIXES, read_spectra
+from targetsel.spectra.reading import read_spectra, try_spectra
+from targetsel.spectra.redshifts import FITS_SUFFIXES, REDROCK_FILES
 from targetsel.spectra.rest_frame import fill_gaps, rest_frame
-from targetsel.spectra.spectrum import MeasuredSpectra, as_numbers
+from targetsel.spectra.spectrum import (
+    MeasuredSpectra,
+    ObservedSpectrum,
+    UnusableSpectrum,
+    as_numbers,
+)
 
 
 @dataclass(frozen=True)
@@ -27,10 +33,13 @@ class TrainingSpectra:
         Rest-frame flux density on `spectra.grid`, gaps filled.
     ivar : ndarray, shape (N, 1000), float32, or None
         Inverse variance, 0 where masked. None: the spectra are noise-free.
+    n_unusable : int
+        Number of spectra of FITS files that were left out, such as those of sky fibers.
     """
 
     flux: np.ndarray
     ivar: np.ndarray | None = None
+    n_unusable: int = 0
 
     @classmethod
     def of(cls, flux: np.ndarray, ivar: np.ndarray | None = None) -> TrainingSpectra:
@@ -54,11 +63,12 @@ class TrainingSpectra:
 
     @classmethod
     def read(cls, path: Path) -> TrainingSpectra:
-        """The spectra of a file, or of a folder of SDSS files.
+        """The spectra of a file, or of a folder of files of surveys.
 
         A file (.npz or .parquet) without a redshift holds `flux` (N, 1000), and perhaps `ivar`,
         on the rest-frame grid already; without `ivar` its spectra are noise-free. All others
-        are resampled to it. Gaps are filled.
+        are resampled to it. Gaps are filled. Spectra of FITS files that are not usable, such as
+        those of DESI's sky fibers, are left out.
 
         Raises
         ------
@@ -67,11 +77,11 @@ class TrainingSpectra:
         """
         path = Path(path)
         if path.is_dir():
-            return cls.measured(_read_folder(path))
+            return cls._of_files(_files_in(path))
         if not path.exists():
             raise SpectrumError(absent(path))
         if path.name.lower().endswith(FITS_SUFFIXES):
-            return cls.measured(rest_frame(read_spectra(path)))
+            return cls._of_files([path])
         arrays = read_arrays(path)
         if arrays.find("redshift") is not None:
             return cls.measured(rest_frame(read_spectra(path)))
@@ -85,6 +95,13 @@ class TrainingSpectra:
     def measured(cls, spectra: MeasuredSpectra) -> TrainingSpectra:
         """Measured spectra with their gaps filled."""
         return cls.of(fill_gaps(spectra).flux, spectra.ivar)
+
+    @classmethod
+    def _of_files(cls, paths: Sequence[Path]) -> TrainingSpectra:
+        """The usable spectra of FITS files of surveys."""
+        found = [_usable_in(path) for path in paths]
+        measured = cls.measured(rest_frame([each for spectra, _ in found for each in spectra]))
+        return replace(measured, n_unusable=sum(n for _, n in found))
 
     @classmethod
     def _on_grid(cls, arrays: Arrays, path: Path) -> TrainingSpectra:
@@ -148,12 +165,25 @@ def _is_grid(wavelength: np.ndarray) -> bool:
     return wavelength.shape[-1:] == grid.shape and np.allclose(wavelength, grid, rtol=1e-5)
 
 
-def _read_folder(folder: Path) -> MeasuredSpectra:
+def _files_in(folder: Path) -> list[Path]:
     paths = sorted(
         path
         for path in folder.iterdir()
-        if path.name.lower().endswith(FITS_SUFFIXES) and not path.name.startswith(".")
+        if path.name.lower().endswith(FITS_SUFFIXES)
+        and not path.name.startswith((".", *REDROCK_FILES))
     )
     if not paths:
-        raise SpectrumError(f"{folder}: no .fits file in this folder; expected SDSS spec files.")
-    return rest_frame([read_spectra(path)[0] for path in paths])
+        raise SpectrumError(
+            f"{folder}: no .fits file in this folder; expected spectra of SDSS or DESI."
+        )
+    return paths
+
+
+def _usable_in(path: Path) -> tuple[list[ObservedSpectrum], int]:
+    """The spectra of a file without those that are not usable, if it has others; their number."""
+    found = list(try_spectra(path))
+    errors = [each for each in found if isinstance(each, SpectrumError)]
+    usable = [each for each in found if not isinstance(each, SpectrumError)]
+    if errors and not (usable and all(isinstance(each, UnusableSpectrum) for each in errors)):
+        raise errors[0]
+    return usable, len(errors)

@@ -123,7 +123,8 @@ def test_sdss_spectra_are_truth_under_the_names_of_their_files(
     spectra = [read_spectra(each)[0] for each in real_spectra]
     ra, dec = np.array([each.position for each in spectra]).T.tolist()
     path = scored(stems, {"ra": ra, "dec": dec})
-    said = targetsel("spectra", "measure", *real_spectra, "-o", "m.parquet")
+    words = "spectra", "measure", *real_spectra, "-o", "m.parquet", "--id-from", "file"
+    said = targetsel(*words)
     assert said.status == 0, said
     assert pq.read_table("m.parquet")["source_id"].to_pylist() == stems
     known = KnownSources.read(path, tmp_path / "m.parquet")

@@ -23,6 +23,7 @@ from targetsel.spectra.lines.derived import derived
 from targetsel.spectra.lines.index import Index, on
 from targetsel.spectra.lines.table import LineFormula, LineTable
 from targetsel.spectra.reading import Attempt, attempts, results_table, stated_marks, usable
+from targetsel.spectra.redshifts import SpectrumOptions
 from targetsel.spectra.spectrum import ObservedSpectrum
 from targetsel.tables.columns import Column
 from targetsel.tables.files import check_table_output
@@ -209,10 +210,14 @@ def _share(measured: np.ndarray, pixels: SpectrumPixels, band: WavelengthBand) -
 
 
 def measure_files(
-    paths: Sequence[Path], table: LineTable, redshift: float | None = None
+    paths: Sequence[Path],
+    table: LineTable,
+    redshift: float | None = None,
+    options: SpectrumOptions = SpectrumOptions(),
 ) -> list[Attempt[LineStrengths]]:
     """Measure every spectrum of some files, one at a time."""
-    return list(attempts(paths, lambda spectrum: measure_observed(spectrum, table), redshift))
+    make = lambda spectrum: measure_observed(spectrum, table)  # noqa: E731
+    return list(attempts(paths, make, redshift, "measuring", options))
 
 
 def strength_columns(table: LineTable, ew_sign: str = "emission") -> list[Column]:
@@ -272,6 +277,7 @@ def write_measured(
     lines: Path | None = None,
     indices: Sequence[str] = (),
     ew_sign: str = "emission",
+    options: SpectrumOptions = SpectrumOptions(),
 ) -> tuple[Attempt[LineStrengths], ...]:
     """Write the line strengths of the spectra in some files.
 
@@ -285,6 +291,8 @@ def write_measured(
         Those to measure; by default the whole table.
     ew_sign : "emission" or "mpa"
         Emission positive, or negative as in the MPA-JHU catalog.
+    options : SpectrumOptions
+        Where else redshifts come from, and which are taken.
 
     Raises
     ------
@@ -294,7 +302,7 @@ def write_measured(
     check_table_output(output, [*paths, *([lines] if lines else [])])
     table = LineTable.read(lines) if lines else LineTable.shipped()
     table = table.choose(dict.fromkeys(indices)) if indices else table
-    tried = measure_files(paths, table, redshift)
+    tried = measure_files(paths, table, redshift, options)
     usable(tried)
     footer = {
         "code_version": __version__,

@@ -1,0 +1,1 @@
+"""Files of spectra as surveys write them, a module for each kind."""
