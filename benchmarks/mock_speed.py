@@ -17,7 +17,8 @@ from pathlib import Path
 
 from measuring import Figure, child, peak_memory, print_figures, rounds_of, timed_once
 
-from targetsel.mock.camera import CAMERAS
+from targetsel.mock.camera import find_camera
+from targetsel.surveys.registry import cards
 
 
 def measure(n: int, survey: str) -> None:
@@ -29,8 +30,8 @@ def measure(n: int, survey: str) -> None:
 
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        write_sky(Path(folder) / "first", SkyPlan.of(16, 1, CAMERAS[survey]))
-        plan = SkyPlan.of(n, 1, CAMERAS[survey])
+        write_sky(Path(folder) / "first", SkyPlan.of(16, 1, find_camera(survey)))
+        plan = SkyPlan.of(n, 1, find_camera(survey))
         took = timed_once(lambda: write_sky(Path(folder) / "sky", plan), per=n)
         size = sum(f.stat().st_size for f in (Path(folder) / "sky").rglob("*") if f.is_file())
     size_of_each = Figure((size / n / 1024,), "KiB of a source", "memory")
@@ -56,7 +57,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--n", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--survey", choices=CAMERAS, default="ps1")
+    parser.add_argument("--survey", choices=cards(), default="ps1")
     parser.add_argument("--measure", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.measure:

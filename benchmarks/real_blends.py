@@ -27,10 +27,13 @@ from real_galaxies import Brought, Moffat, Sources, folder_of_images
 from real_images import HSC_PIXEL
 
 from targetsel.imaging.store import CutoutStore
-from targetsel.mock.camera import LSST_YEAR_1, Camera
-from targetsel.mock.optics import AUREOLE, AUREOLE_BETA, AUREOLE_WIDTH, BETA, moffat
+from targetsel.mock.camera import Camera, find_camera
+from targetsel.mock.optics import AUREOLE_BETA, AUREOLE_WIDTH, moffat
+from targetsel.surveys.card import Wings
 
 BANDS = "grizy"
+WINGS = Wings()
+LSST_YEAR_1 = find_camera("lsst")
 NANOMAGGY = 10 ** (-0.4 * (27.0 - 22.5))  # of one unit of the files
 APERTURE = 2.0  # arcsec, for magnitudes and half-light radii
 EXTENDED = 1.2  # half-light radius over the PSF's, which stars have within 1 %
@@ -174,9 +177,9 @@ def tell_wings(blends: list[Blend]) -> None:
             away = blend._away(psf.shape[1] // 2, psf.shape[0] // 2, psf.shape)
             light = [np.mean(psf[np.abs(away - a) < 0.17]) / blend.pixel**2 for a in at]
             real.append(-2.5 * np.log10(np.maximum(light, 1e-7)))
-            core = moffat(at, 0 * at, blend.psf[k].width, BETA)
+            core = moffat(at, 0 * at, blend.psf[k].width, WINGS.beta)
             halo = moffat(at, 0 * at, AUREOLE_WIDTH, AUREOLE_BETA)
-            mock.append(-2.5 * np.log10((1 - AUREOLE) * core + AUREOLE * halo))
+            mock.append(-2.5 * np.log10((1 - WINGS.aureole) * core + WINGS.aureole * halo))
         told = ("".join(f"{each:7.2f}" for each in np.median(of, axis=0)) for of in (real, mock))
         print(f"{band}  real{next(told)}   mock{next(told)}")
 
@@ -227,7 +230,8 @@ def beside(images: list[np.ndarray], seen: list[np.ndarray], camera: Camera) -> 
 
 def tell_company(blends: list[Blend], sky: Path, faintest: float) -> None:
     bands = [LSST_YEAR_1.bands.index(band) for band in BANDS]
-    camera = replace(LSST_YEAR_1, bands=tuple(BANDS),
+    curves = tuple(LSST_YEAR_1.passbands[k] for k in bands)
+    camera = replace(LSST_YEAR_1, bands=tuple(BANDS), passbands=curves,
                      **{name: getattr(LSST_YEAR_1, name)[bands]
                         for name in ("seeing", "depth", "sky")})  # fmt: skip
     how, images, seen = Brought(camera), [], []

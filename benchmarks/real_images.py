@@ -20,12 +20,14 @@ from scipy import ndimage
 from scipy.optimize import least_squares, minimize_scalar
 
 from targetsel.mock.images import blackbody
-from targetsel.mock.optics import AUREOLE, AUREOLE_BETA, AUREOLE_WIDTH, BETA, moffat
+from targetsel.mock.optics import AUREOLE_BETA, AUREOLE_WIDTH, moffat
+from targetsel.surveys.card import Wings
 
 BANDS = "griZY"
 WAVELENGTH = np.array([4770.0, 6250.0, 7520.0, 8770.0, 10200.0])  # of VST g r i, VISTA Z Y
 PIXEL = 0.339  # arcsec
 HSC_PIXEL = 0.168  # arcsec
+WINGS = Wings()
 LAGS = ((0, 1), (1, 0), (1, 1), (0, 2), (2, 0), (0, 3), (3, 0), (0, 4), (4, 0), (0, 8), (0, 16))
 BOX = 47  # pixels, 16 arcsec
 HALF = 10  # pixels around a star that are fitted
@@ -203,10 +205,10 @@ def tell_halos(mosaic: np.ndarray, found: dict[str, np.ndarray], star: np.ndarra
     at = np.array(rings)
     for width in (0.8, 1.1):
         core, halo = (
-            moffat(at, 0 * at, width, BETA),
+            moffat(at, 0 * at, width, WINGS.beta),
             moffat(at, 0 * at, AUREOLE_WIDTH, AUREOLE_BETA),
         )
-        mock = -2.5 * np.log10((1 - AUREOLE) * core + AUREOLE * halo)
+        mock = -2.5 * np.log10((1 - WINGS.aureole) * core + WINGS.aureole * halo)
         print(f"mock {width:<3}" + "".join(f"{each:8.2f}" for each in mock))
 
 

@@ -3,6 +3,7 @@
     python examples/make_mock_data.py anchor --bins FILE.npz --kcorrect DIR -o anchor.npz
     python examples/make_mock_data.py galaxies --kcorrect DIR -o galaxies.parquet
     python examples/make_mock_data.py ultraviolet --kcorrect DIR -o ultraviolet.npz
+    python examples/make_mock_data.py infrared --kcorrect DIR -o infrared.npz
 
 The anchor model takes a quarter of an hour on one core for 97,749 galaxies, of which the 30,014
 brightest are fitted. The catalog is made after it. Stellar templates are the five of the package
@@ -21,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from targetsel.mock import ultraviolet
+from targetsel.mock import infrared, ultraviolet
 from targetsel.mock.anchor import (
     KNOWN,
     LUMINOSITY,
@@ -334,16 +335,16 @@ def make_galaxies(kcorrect: Path, output: Path) -> None:
     pq.write_table(pa.table(columns), output, compression="zstd")
 
 
-def make_ultraviolet(kcorrect: Path, output: Path) -> None:
-    """Write the templates' light below the anchor model's first pixel."""
-    templates = read_templates(kcorrect, ultraviolet.WAVELENGTH)
+def make_beyond(kcorrect: Path, output: Path, wavelength: np.ndarray) -> None:
+    """Write the templates' light below the anchor model's first pixel, or beyond its last."""
+    templates = read_templates(kcorrect, wavelength)
     np.savez_compressed(output, templates=templates.astype(np.float32))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     made = parser.add_subparsers(dest="made", required=True)
-    for name in ("anchor", "galaxies", "ultraviolet"):
+    for name in ("anchor", "galaxies", "ultraviolet", "infrared"):
         one = made.add_parser(name)
         one.add_argument(
             "--kcorrect", type=Path, required=True, help="data folder of the package kcorrect"
@@ -357,7 +358,9 @@ def main() -> None:
     if given.made == "galaxies":
         make_galaxies(given.kcorrect, given.output)
     elif given.made == "ultraviolet":
-        make_ultraviolet(given.kcorrect, given.output)
+        make_beyond(given.kcorrect, given.output, ultraviolet.WAVELENGTH)
+    elif given.made == "infrared":
+        make_beyond(given.kcorrect, given.output, infrared.WAVELENGTH)
     else:
         make_anchor(given.bins, given.kcorrect, given.output, given.components, given.steps)
 

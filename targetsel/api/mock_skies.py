@@ -39,7 +39,8 @@ def mock_sky(
     seed : int
         Seed of the simulation.
     survey : str
-        Survey whose camera is simulated: "ps1", "legacy" or "lsst".
+        Survey whose camera is simulated: "ps1", "sdss", "legacy", "hsc", "kids", "lsst" or
+        "euclid".
     variation : str or Path, optional
         YAML file with changes to the camera and the galaxies; `realism: 0` and `farther: 0` make
         a tidy sky of the galaxies where they are.

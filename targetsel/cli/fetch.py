@@ -54,6 +54,8 @@ def surveys() -> None:
     from targetsel.surveys import registry
 
     for survey in fetch_surveys().values():
+        if not survey.offers:
+            continue
         say(f"{survey.name:<7} {', '.join(survey.offers)}: {survey.title}")
         options = registry.options_of(survey.cutouts) if survey.cutouts else {}
         for name, option in options.items():

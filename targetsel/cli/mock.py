@@ -30,8 +30,9 @@ def mock(
     survey: Annotated[
         str,
         typer.Option(
-            help="Survey whose camera is simulated: ps1 (grizy), legacy (DECam, grz) or lsst "
-            "(Rubin after one year, ugrizy)."
+            help="Survey whose camera is simulated: ps1 (grizy), sdss (ugriz), legacy (DECam's "
+            "grz), hsc (grizy), kids (KiDS and VIKING, nine bands), lsst (Rubin after one year, "
+            "ugrizy) or euclid (VIS, Y, J, H)."
         ),
     ] = "ps1",
     variation: Annotated[

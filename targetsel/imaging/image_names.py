@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 
 from targetsel.errors import CutoutError
-from targetsel.photometry.bands import BANDS, parse_bands
+from targetsel.photometry.bands import OPTICAL, parse_bands
 
 FITS_SUFFIXES = (".fits", ".fit", ".fts", ".fits.gz", ".fit.gz", ".fts.gz", ".fits.fz")
 NPY = ".npy"
 NAMES_UNDERSTOOD = (
     "<id>.fits, <id>.<band>.fits (or with _ or -), <band>/<id>.fits and <id>.npy, with bands "
-    f"{', '.join(BANDS)} in either case"
+    f"{', '.join(OPTICAL)} in either case"
 )
 # Words for what accompanies images in files and folders, and is none itself.
 NO_IMAGE = frozenset(
@@ -23,17 +23,16 @@ NO_IMAGE = frozenset(
     """.split()  # noqa: SIM905
 )
 IMAGE = frozenset({"sci", "science", "image", "img", "data", "primary", "coadd", "stack"})
-_BANDS = "".join(BANDS)
-_ONE_BAND = re.compile(rf"(?i)(?P<id>.+)[._-](?P<band>[{_BANDS}])")
-_BAND_BETWEEN = re.compile(rf"(?i)[._-]([{_BANDS}])(?=[._-])")
+_ONE_BAND = re.compile(rf"(?i)(?P<id>.+)[._-](?P<band>[{OPTICAL}])")
+_BAND_BETWEEN = re.compile(rf"(?i)[._-]([{OPTICAL}])(?=[._-])")
 # Files that nothing here decompresses, or that hide their ending behind another one.
 _OTHER_PACKING = re.compile(r"(?i)\.(fits?|fts)\.(bz2|xz|z|zip|zst|7z)")
 # As cameras write a filter: "g", "g.00000" (Pan-STARRS), "g DECam SDSS c0001 4720.0 1520.0",
 # "r.MP9602" (MegaCam), "r_SDSS", "HSC-R2", "ZTF_g". A capital alone may be of another system, as R
 # of Johnson's; Y has no such double.
-_FILTER = re.compile(rf"(?P<band>[{_BANDS}]|Y)2?(?:[. _-].*)?")
+_FILTER = re.compile(rf"(?P<band>[{OPTICAL}]|Y)2?(?:[. _-].*)?")
 _FILTER_OF_SYSTEM = re.compile(
-    rf"(?i)(?:HSC|ZTF|SDSS|PS1|DES|DECam|LSST|Rubin|OCAM|SkyMapper)[-_. ](?P<band>[{_BANDS}])2?"
+    rf"(?i)(?:HSC|ZTF|SDSS|PS1|DES|DECam|LSST|Rubin|OCAM|SkyMapper)[-_. ](?P<band>[{OPTICAL}])2?"
     r"(?:[. _-].*)?"
 )
 
@@ -66,7 +65,7 @@ def names_no_image(name: str) -> bool:
     The word stands at the end, or before or behind the band: "7.mask", "7_invvar_g", "7_g.wt".
     """
     *others, last = re.split(r"[._-]", name.lower())
-    if last in BANDS and others:
+    if last in tuple(OPTICAL) and others:
         *others, last = others
     return bool(others) and last in NO_IMAGE
 
@@ -84,15 +83,22 @@ def band_within(name: str) -> str:
 
 def band_called(name: str) -> str:
     """The band of this name, in either case, such as that of a folder; or ""."""
-    return name.lower() if name.lower() in BANDS else ""
+    return name.lower() if name.lower() in tuple(OPTICAL) else ""
 
 
 def bands_in_words(text: str) -> tuple[str, ...]:
-    """The bands that a card of a header lists, such as "grz" or "g,r,Y"; () for other words."""
+    """The bands that a card of a header lists, such as "grz" or "g,r,Y"; () for other words.
+
+    Y is y beside optical bands alone, as of the Dark Energy Survey, and itself beside others of the
+    near infrared.
+    """
     try:
-        return parse_bands(text.strip().replace("Y", "y"))
+        bands = parse_bands(text.strip())
     except CutoutError:
         return ()
+    if set(bands) <= {*OPTICAL, "Y"} and "y" not in bands:
+        return tuple("y" if band == "Y" else band for band in bands)
+    return bands
 
 
 def band_of_filter(text: str) -> str:

@@ -1,6 +1,5 @@
 """Cameras and skies of mock images, and the noise, errors and losses that they add.
 
-Values marked as rounded were written from memory of the papers named, not checked against them.
 Rates and sizes of errors and losses were set by hand to be like Pan-STARRS stacks; every camera
 gets the same ones."""
 
@@ -12,24 +11,34 @@ from typing import Any
 
 import numpy as np
 
-from targetsel.errors import MockError, unknown
-from targetsel.photometry.bands import Band, passbands
+from targetsel.errors import MockError
+from targetsel.photometry.bands import Band
 from targetsel.photometry.flux import NANOMAGGY_ZERO_POINT
+from targetsel.surveys.card import (
+    MEASURED_CORRELATION,
+    MEASURED_WINGS,
+    Correlation,
+    SurveyCard,
+    Wings,
+)
+from targetsel.surveys.registry import find_card
 
 # Stacks are resampled, which correlates the noise of neighbours: white noise is blurred by
 # (EDGE, 1 - 2 EDGE, EDGE) along both axes. Set by hand; neighbours then correlate by 0.24.
 EDGE = 0.1
+# Ends of the spectra that bands may see [Angstrom], observed: the ultraviolet's of a galaxy at
+# redshift 0.6, the farthest, and the infrared's.
+BLUEST, REDDEST = 2960.0, 25_000.0
 
 
 @dataclass(frozen=True)
 class Camera:
-    """A survey's bands, seeing, depth and sky.
+    """A survey's bands, seeing, depth and sky, as its card has them or varied.
 
     Attributes
     ----------
     name : str
-    system : str
-        Photometric system, of `photometry.bands.PASSBANDS`.
+    passbands : tuple of B Band
     bands : tuple of B strings
     pixel_scale : float
         [arcsec]
@@ -39,15 +48,52 @@ class Camera:
         Magnitude of a point source at 5 sigma.
     sky : ndarray, shape (B,)
         Sky brightness [mag / arcsec^2]; sets how much noise a source's own light adds.
+    size : int
+        Width and height of cutouts [pixel].
+    wings : Wings
+    correlation : Correlation
     """
 
     name: str
-    system: str
+    passbands: tuple[Band, ...]
     bands: tuple[str, ...]
     pixel_scale: float
     seeing: np.ndarray
     depth: np.ndarray
     sky: np.ndarray
+    size: int = 64
+    wings: Wings = MEASURED_WINGS
+    correlation: Correlation = MEASURED_CORRELATION
+
+    @classmethod
+    def of(cls, card: SurveyCard) -> Camera:
+        """The camera that a survey's card describes.
+
+        Raises
+        ------
+        MockError
+            If a band lies beyond the mock's spectra.
+        """
+        for band in card.bands:
+            blue, red = band.curve.reach
+            if blue < BLUEST or red > REDDEST:
+                raise MockError(
+                    f"survey '{card.name}': band '{band.name}' reaches from {blue:,.0f} to "
+                    f"{red:,.0f} Angstrom, but spectra are simulated from {BLUEST:,.0f} to "
+                    f"{REDDEST:,.0f}. Take the band out of the card."
+                )
+        return cls(
+            name=card.name,
+            passbands=card.passbands,
+            bands=card.band_names,
+            pixel_scale=card.pixel_scale,
+            seeing=card.column("seeing"),
+            depth=card.column("depth"),
+            sky=card.column("sky"),
+            size=card.cutout_size,
+            wings=card.wings,
+            correlation=card.correlation,
+        )
 
     @cached_property
     def white_sigma(self) -> np.ndarray:
@@ -72,10 +118,6 @@ class Camera:
     def sky_flux(self) -> np.ndarray:
         """Sky light in one pixel [nanomaggy], shape (B,)."""
         return 10 ** (-0.4 * (self.sky - NANOMAGGY_ZERO_POINT)) * self.pixel_scale**2
-
-    @property
-    def passbands(self) -> tuple[Band, ...]:
-        return passbands(self.system, self.bands)
 
     @property
     def wavelength(self) -> np.ndarray:
@@ -106,55 +148,19 @@ class Texture:
     residual: np.ndarray
 
 
-# Pan-STARRS 3pi stacks: seeing and depth of Chambers et al. (2016, arXiv:1612.05560), table 11
-# and section 6; sky brightness of the bands rounded from Tonry et al. (2012, ApJ 750, 99).
-PAN_STARRS = Camera(
-    name="ps1",
-    system="ps1",
-    bands=("g", "r", "i", "z", "y"),
-    pixel_scale=0.25,
-    seeing=np.array([1.31, 1.19, 1.11, 1.07, 1.02]),
-    depth=np.array([23.3, 23.2, 23.1, 22.3, 21.3]),
-    sky=np.array([21.9, 20.9, 19.8, 19.2, 18.3]),
-)
-
-# DECam Legacy Survey at three visits, rounded from Dey et al. (2019, AJ 157, 168).
-LEGACY = Camera(
-    name="legacy",
-    system="decam_noatm",
-    bands=("g", "r", "z"),
-    pixel_scale=0.262,
-    seeing=np.array([1.29, 1.18, 1.11]),
-    depth=np.array([24.8, 24.2, 23.3]),
-    sky=np.array([22.0, 20.9, 18.7]),
-)
-
-# Rubin: seeing, sky and depth of one visit rounded from Ivezic et al. (2019, ApJ 873, 111),
-# table 2; a tenth of the visits of ten years (6, 8, 18, 18, 16, 16) deepens it by 1.25 log10 n.
-LSST_YEAR_1 = Camera(
-    name="lsst",
-    system="lsst",
-    bands=("u", "g", "r", "i", "z", "y"),
-    pixel_scale=0.2,
-    seeing=np.array([0.92, 0.87, 0.83, 0.80, 0.78, 0.76]),
-    depth=np.array([24.8, 25.9, 26.0, 25.5, 24.8, 23.9]),
-    sky=np.array([22.9, 22.3, 21.2, 20.5, 19.6, 18.6]),
-)
-
-CAMERAS = {survey.name: survey for survey in (PAN_STARRS, LEGACY, LSST_YEAR_1)}
-
-
 def find_camera(name: str) -> Camera:
-    """The camera of a survey, such as "ps1".
+    """The camera of a survey that has a card, such as "ps1".
 
     Raises
     ------
     MockError
-        If there is none of this name; it lists those there are.
+        If there is no card of this name (it lists those there are), or it has a band beyond the
+        mock's spectra.
     """
-    if name in CAMERAS:
-        return CAMERAS[name]
-    raise MockError(unknown("survey", name, CAMERAS))
+    return Camera.of(find_card(name, MockError))
+
+
+PAN_STARRS = find_camera("ps1")
 
 
 ZERO_POINT = 0.012  # mag, independent in each band

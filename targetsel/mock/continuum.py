@@ -16,6 +16,7 @@ from scipy.special import ndtr
 
 from targetsel.mock.anchor import N_COLOURS, OLD, WAVELENGTH, Anchor, widths_of
 from targetsel.mock.emission import gas_dust, reddening
+from targetsel.mock.infrared import starlight as infrared_starlight
 from targetsel.mock.ultraviolet import starlight
 from targetsel.spectra.lines import LineTable
 
@@ -48,6 +49,8 @@ class Continuum:
         Flux density of old and of all other stars on `anchor.WAVELENGTH`.
     ultraviolet : ndarray, shape (N, 2, U)
         Of old and of all other stars on `ultraviolet.WAVELENGTH`.
+    infrared : ndarray, shape (N, 2, I)
+        The same on `infrared.WAVELENGTH`.
     dust : ndarray, shape (N,)
         V-band attenuation of the young stars [mag].
     """
@@ -55,6 +58,7 @@ class Continuum:
     old: np.ndarray
     young: np.ndarray
     ultraviolet: np.ndarray
+    infrared: np.ndarray
     dust: np.ndarray
 
     @property
@@ -90,7 +94,8 @@ def draw_continuum(features: np.ndarray, normals: np.ndarray, anchor: Anchor) ->
     middle = (WAVELENGTH > 5500) & (WAVELENGTH < 6100)
     factor /= ((old + young) * factor)[:, middle].mean(axis=1, keepdims=True)
     bluer = starlight(weights, OLD_DUST * dust, dust) * factor[:, None, :1]
-    return Continuum(old * factor, young * factor, bluer, dust)
+    redder = infrared_starlight(weights, OLD_DUST * dust, dust) * factor[:, None, -1:]
+    return Continuum(old * factor, young * factor, bluer, redder, dust)
 
 
 def break_strength(flux: np.ndarray) -> np.ndarray:

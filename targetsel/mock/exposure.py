@@ -15,7 +15,7 @@ import numpy as np
 from targetsel.mock.bright_stars import draw_glare
 from targetsel.mock.camera import Camera, draw_seeing, expose
 from targetsel.mock.company import blends_from, draw_companions, recoloured
-from targetsel.mock.images import Canvas, Light, canvas_of, draw_neighbours
+from targetsel.mock.images import Canvas, Light, canvas_for, draw_neighbours
 from targetsel.mock.noise import draw_texture
 from targetsel.mock.optics import draw_optics, real_point_spread
 from targetsel.mock.plan import Variation
@@ -41,7 +41,7 @@ class Exposures:
 
     @cached_property
     def canvas(self) -> Canvas:
-        return canvas_of(self.survey.pixel_scale)
+        return canvas_for(self.survey.pixel_scale, self.size)
 
     @cached_property
     def zero_points(self) -> np.ndarray:
@@ -61,7 +61,7 @@ class Exposures:
         survey, size, realism = self.survey, self.size, self.variation.realism
         camera = chance.of(Step.CAMERA)
         seeing, shear = draw_seeing(survey, camera)
-        optics = draw_optics(seeing, shear, realism, chance.of(Step.OPTICS))
+        optics = draw_optics(seeing, shear, realism, chance.of(Step.OPTICS), survey.wings)
         psf = real_point_spread(self.canvas, optics, realism)
         company = chance.of(Step.COMPANY)
         neighbours = self._neighbours(chance, blends_from(magnitude, realism, company))

@@ -27,7 +27,9 @@ FIBER = 3.0  # diameter of the fiber that spectra are drawn for [arcsec]
 FIBER_SEEING = 1.4  # arcsec
 LEAST_FIBER_SHARE = 0.02
 SMALLEST_SHARE = 1e-3  # in a fiber; below, shares of two fibers are not compared
-CANVAS = 128  # pixels; the margin around a cutout receives the light that wraps around
+# Pixels; the margin around a cutout receives the light that wraps around. Small pixels, and large
+# cutouts, have a larger canvas: of 24 arcsec, and four thirds of the cutout.
+CANVAS, CANVAS_ARCSEC, CANVAS_PER_CUTOUT = 128, 24.0, 4 / 3
 
 
 @cache
@@ -57,23 +59,25 @@ class Canvas:
     ----------
     pixel_scale : float
         [arcsec]
+    width : int
+        Pixels on a side, even.
     u, v : ndarray, shapes (1, C / 2 + 1) and (C, 1)
         Spatial frequencies along x (the last axis) and y [1/arcsec].
     fiber : ndarray, shape (P,)
         `fiber_of` a diameter of `FIBER`.
     """
 
-    def __init__(self, pixel_scale: float) -> None:
-        self.pixel_scale = pixel_scale
-        u = np.fft.rfftfreq(CANVAS, pixel_scale)[None, :]
-        v = np.fft.fftfreq(CANVAS, pixel_scale)[:, None]
+    def __init__(self, pixel_scale: float, width: int = CANVAS) -> None:
+        self.pixel_scale, self.width = pixel_scale, width
+        u = np.fft.rfftfreq(width, pixel_scale)[None, :]
+        v = np.fft.fftfreq(width, pixel_scale)[:, None]
         self.u, self.v = u.astype(np.float32), v.astype(np.float32)
         self._uu, self._uv, self._vv = (
-            np.broadcast_to(product, (CANVAS, CANVAS // 2 + 1)).ravel().astype(np.float32)
+            np.broadcast_to(product, (width, width // 2 + 1)).ravel().astype(np.float32)
             for product in (u**2, u * v, v**2)
         )
         self.fiber = self.fiber_of(FIBER)
-        middle = np.exp(-1j * np.pi * pixel_scale * (CANVAS - 1) * (u + v))
+        middle = np.exp(-1j * np.pi * pixel_scale * (width - 1) * (u + v))
         pixel = np.sinc(u * pixel_scale) * np.sinc(v * pixel_scale)
         self._to_pixels = (middle * pixel).ravel().astype(np.complex64)
 
@@ -102,28 +106,35 @@ class Canvas:
 
     def images(self, transforms: np.ndarray, size: int) -> np.ndarray:
         """The central `size` x `size` pixels of transforms (B, P), light per pixel, float32."""
-        half = (transforms * self._to_pixels).reshape(-1, CANVAS, CANVAS // 2 + 1)
-        margin = (CANVAS - size) // 2
+        width = self.width
+        half = (transforms * self._to_pixels).reshape(-1, width, width // 2 + 1)
+        margin = (width - size) // 2
         inner = slice(margin, margin + size)
-        return irfft2(half, s=(CANVAS, CANVAS), workers=1)[:, inner, inner]
+        return irfft2(half, s=(width, width), workers=1)[:, inner, inner]
 
     def fiber_of(self, diameter: float) -> np.ndarray:
         """Transform of a central fiber [arcsec] with the spectrograph's seeing, shape (P,).
 
         Its product with another transform is the share of light in the fiber (Parseval's theorem).
         """
-        u = np.fft.rfftfreq(CANVAS, self.pixel_scale)[None, :]
-        k = 2 * np.pi * np.hypot(u, np.fft.fftfreq(CANVAS, self.pixel_scale)[:, None])
+        u = np.fft.rfftfreq(self.width, self.pixel_scale)[None, :]
+        k = 2 * np.pi * np.hypot(u, np.fft.fftfreq(self.width, self.pixel_scale)[:, None])
         radius = diameter / 2
         disk = 2 * np.pi * radius * j1(k * radius) / np.where(k > 0, k, 1.0)
         disk[k == 0] = np.pi * radius**2
         seeing = np.exp(-0.5 * (k * FIBER_SEEING / 2.3548) ** 2)
         conjugates = np.where((u > 0) & (u < 0.5 / self.pixel_scale), 2.0, 1.0)
-        both = disk * seeing * conjugates / (CANVAS * self.pixel_scale) ** 2
+        both = disk * seeing * conjugates / (self.width * self.pixel_scale) ** 2
         return both.ravel().astype(np.float32)
 
 
 canvas_of = cache(Canvas)
+
+
+def canvas_for(pixel_scale: float, size: int) -> Canvas:
+    """The canvas for cutouts of `size` pixels of `pixel_scale` [arcsec]."""
+    least = max(CANVAS_ARCSEC / pixel_scale, CANVAS_PER_CUTOUT * size)
+    return canvas_of(pixel_scale, max(CANVAS, 16 * math.ceil(least / 16)))
 
 
 def mixture(square: np.ndarray, share: np.ndarray, sigma: np.ndarray) -> np.ndarray:

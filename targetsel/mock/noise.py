@@ -1,7 +1,8 @@
 """Noise and left sky as real images have them: correlated as their resampling, nowhere even.
 
 Values were measured by benchmarks/real_images.py in blank sky of a mosaic of KiDS and VIKING, at
-0.339 arcsec to a pixel, unless they are said to be set by hand.
+0.339 arcsec to a pixel, unless they are said to be set by hand. The correlation of neighbours is on
+the surveys' cards (`surveys.card.Correlation`).
 """
 
 from __future__ import annotations
@@ -12,9 +13,6 @@ import numpy as np
 
 from targetsel.mock.camera import EDGE, Camera, Texture
 
-# Weights of neighbours in the blurring of white noise. Neighbours then correlate by
-# -0.08 (KiDS, resampled by a Lanczos kernel), 0.3 (VIKING) or 0.46, twice as much as plainly.
-EDGES = (-0.04, 0.17)
 OWN_EDGE = 0.5  # chance that a band was resampled otherwise than the others; set by hand
 NOISE = (0.05, 0.10)  # scatter of ln(noise): common to the bands, and of each band
 NOISE_SLOPE = 0.06  # of ln(noise) from the middle to an edge of the cutout, along each axis
@@ -39,7 +37,8 @@ def draw_texture(survey: Camera, size: int, realism: float, rng: np.random.Gener
         Factor on the departures from the survey's noise, from 0 to 1.
     """
     bands = len(survey.bands)
-    differs, own, common = rng.random(bands), rng.uniform(*EDGES, bands), rng.uniform(*EDGES)
+    edges = survey.correlation.edges
+    differs, own, common = rng.random(bands), rng.uniform(*edges, bands), rng.uniform(*edges)
     edge = np.where(differs < OWN_EDGE, own, common)
     return Texture(
         edge=EDGE + realism * (edge - EDGE),

@@ -2,7 +2,8 @@
 
 `realism` takes the mock's plain PSF, three Gaussians of one shape at one place, to a Moffat profile
 (Moffat 1969, A&A 3, 455) with an aureole. Values were measured by benchmarks/real_images.py on a
-mosaic of KiDS and VIKING and on PSFs of HSC, unless they are said to be set by hand.
+mosaic of KiDS and VIKING and on PSFs of HSC, unless they are said to be set by hand. Those in which
+surveys differ are on their cards (`surveys.card.Wings`).
 """
 
 from __future__ import annotations
@@ -15,17 +16,16 @@ import numpy as np
 from scipy.optimize import nnls
 
 from targetsel.mock.images import Canvas, phases, point_spread
+from targetsel.surveys.card import MEASURED_WINGS, Wings
 
 # Scatter of ln(FWHM) beyond that of the plain PSF: common to the bands, and of each band.
 WIDTH = (0.06, 0.07)
-BETA = 2.2  # median exponent of the Moffat profiles
-BETA_SCATTER = (0.12, 0.07)  # of its logarithm, likewise
+BETA_SCATTER = (0.12, 0.07)  # of the logarithm of the Moffat profiles' exponent, likewise
 BETAS = (1.6, 5.0)  # limits
 ELLIPTICITY = 0.03  # of each component, common to the bands and again of each band
-OFFSET = 0.05  # arcsec; of each band from the common place, along each axis
-# Light of the aureole, a Moffat profile of its own: median share, scatter of ln(share), exponent
-# and FWHM [arcsec]. With it PSFs are as bright as six stars of the mosaic at 2 to 9 arcsec.
-AUREOLE, AUREOLE_SCATTER, AUREOLE_BETA, AUREOLE_WIDTH = 0.08, 0.3, 1.4, 4.8
+# Light of the aureole, a Moffat profile of its own: scatter of ln(share), exponent and FWHM
+# [arcsec]. With it PSFs are as bright as six stars of the mosaic at 2 to 9 arcsec.
+AUREOLE_SCATTER, AUREOLE_BETA, AUREOLE_WIDTH = 0.3, 1.4, 4.8
 # Light subtracted together with the sky, as if spread by a Gaussian of this sigma [arcsec]: scatter
 # of the share. Set by hand.
 OVER_SUBTRACTED, SUBTRACTED_WIDTH = 0.03, 4.0
@@ -63,7 +63,11 @@ class Optics:
 
 
 def draw_optics(
-    seeing: np.ndarray, shear: tuple[float, float], realism: float, rng: np.random.Generator
+    seeing: np.ndarray,
+    shear: tuple[float, float],
+    realism: float,
+    rng: np.random.Generator,
+    wings: Wings = MEASURED_WINGS,
 ) -> Optics:
     """PSFs that scatter around those of `camera.draw_seeing`.
 
@@ -75,18 +79,20 @@ def draw_optics(
         Its ellipticity.
     realism : float
         Factor on what is added, from 0 to 1.
+    wings : Wings
+        Of the survey.
     """
     bands = len(seeing)
     common, own = rng.standard_normal(5), rng.standard_normal((7, bands))
     width = WIDTH[0] * common[0] + WIDTH[1] * own[0]
-    beta = BETA * np.exp(BETA_SCATTER[0] * common[1] + BETA_SCATTER[1] * own[1])
+    beta = wings.beta * np.exp(BETA_SCATTER[0] * common[1] + BETA_SCATTER[1] * own[1])
     bent = realism * ELLIPTICITY * (common[2:4, None] + own[2:4])
     return Optics(
         seeing=seeing * np.exp(realism * width),
         shear=np.clip(np.array(shear)[:, None] + bent, -0.3, 0.3),
         beta=np.clip(beta, *BETAS),
-        aureole=realism * min(AUREOLE * math.exp(AUREOLE_SCATTER * common[4]), 0.3),
-        offset=realism * OFFSET * own[4:6],
+        aureole=realism * min(wings.aureole * math.exp(AUREOLE_SCATTER * common[4]), 0.3),
+        offset=realism * wings.offset * own[4:6],
         subtracted=realism * OVER_SUBTRACTED * np.abs(own[6]),
     )
 

@@ -13,11 +13,12 @@ of its own, so that two variations of a sky differ only in the varied property.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 
+from targetsel.mock import infrared
 from targetsel.mock.anchor import DECODER_PIXELS, Anchor
 from targetsel.mock.camera import PAN_STARRS, Camera
 from targetsel.mock.exposure import Exposures
@@ -36,10 +37,10 @@ from targetsel.mock.spectra import (
 )
 from targetsel.mock.steps import Chance, Step
 from targetsel.mock.ultraviolet import WHOLE
-from targetsel.photometry.bands import synthetic_photometry
+from targetsel.photometry.bands import Band, find_passband, synthetic_photometry
 from targetsel.photometry.flux import NJY_PER_NANOMAGGY, ab_magnitude
 
-CUTOUT_SIZE = 64
+R = find_passband("r_sdss")  # of the fluxes that images are scaled to
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def observe(
     seed: int,
     survey: Camera = PAN_STARRS,
     variation: Variation | None = None,
-    size: int = CUTOUT_SIZE,
+    size: int | None = None,
 ) -> Iterator[MockSources]:
     """Mock observations of some galaxies, in blocks, each a result of `observe_block`."""
     for start in range(0, len(galaxies), BLOCK):
@@ -99,7 +100,7 @@ def observe_block(
     seed: int,
     survey: Camera = PAN_STARRS,
     variation: Variation | None = None,
-    size: int = CUTOUT_SIZE,
+    size: int | None = None,
 ) -> MockSources:
     """Mock observations of one block of galaxies, already chosen by `variation.galaxies`.
 
@@ -107,8 +108,8 @@ def observe_block(
     ----------
     variation : Variation, optional
         Of camera and galaxies. Default: `Variation()`.
-    size : int
-        Width and height of the cutouts [pixel].
+    size : int, optional
+        Width and height of the cutouts [pixel]; default: the survey's.
     """
     variation = variation or Variation()
     survey = variation.survey(survey)
@@ -129,9 +130,10 @@ def observe_block(
         galaxies, spectra, normals(Step.STRUCTURE, STRUCTURE_NORMALS), variation.link
     )
     structure = misplaced(structure, variation.realism, chances)
-    light = _fiber_light(galaxies, spectra, survey)
-    exposures = Exposures(survey, variation, size)
-    flux, gains = _images(galaxies, light, structure, chances, exposures)
+    light = _fiber_light(galaxies, spectra, survey.passbands)
+    exposures = Exposures(survey, variation, size or survey.size)
+    red = light if "r" in survey.bands else _fiber_light(galaxies, spectra, (R,))
+    flux, gains = _images(galaxies, light, red, structure, chances, exposures)
     if variation.fiber != FIBER:
         spectra, light = spectra.times(gains), light.times(gains)
     shape = spectra.total[:, DECODER_PIXELS]
@@ -157,15 +159,20 @@ def observe_block(
 def _images(
     galaxies: Galaxies,
     light: FiberLight,
+    red: FiberLight,
     structure: Structure,
     chances: list[Chance],
     exposures: Exposures,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Cutouts [nanomaggy], float32, shape (N, B, size, size), and `Components.gain`, (N, 3)."""
+    """Cutouts [nanomaggy], float32, shape (N, B, size, size), and `Components.gain`, (N, 3).
+
+    The light is scaled to the galaxy's r flux: in the survey's r, or else by `red`, the light in
+    `R` alone, without dust lanes.
+    """
     survey, size, realism = exposures.survey, exposures.size, exposures.variation.realism
     canvas = exposures.canvas
     fiber = canvas.fiber_of(exposures.variation.fiber)
-    r = survey.bands.index("r")
+    r = survey.bands.index("r") if "r" in survey.bands else None
     r_flux = galaxies.flux[:, 2] / NJY_PER_NANOMAGGY
     magnitude = ab_magnitude(galaxies.flux[:, 2])
     flux = np.empty((len(galaxies), len(survey.bands), size, size), dtype=np.float32)
@@ -176,17 +183,35 @@ def _images(
         parts = draw_components(structure, row, canvas, places, shape)
         gains[row] = parts.gain(fiber, canvas)
         source = light_of(parts, structure, row, light.of(row), canvas, shape)
-        flux[row] = exposures.image(source.scaled(r, r_flux[row]), magnitude[row], chance)
+        if r is not None:
+            scaled = source.scaled(r, r_flux[row])
+        else:
+            seen = light_of(parts, structure, row, red.of(row), canvas).flux.sum()
+            scaled = replace(source, flux=source.flux * (r_flux[row] / seen))
+        flux[row] = exposures.image(scaled, magnitude[row], chance)
     return flux, gains
 
 
-def _fiber_light(galaxies: Galaxies, spectra: FiberSpectra, survey: Camera) -> FiberLight:
-    """Fluxes of each component in the fiber, in the survey's bands."""
-    old, young = np.moveaxis(spectra.ultraviolet, 1, 0)
-    bluer, rest = (old, young, np.zeros_like(old)), (spectra.old, spectra.young, spectra.lines)
-    parts = [np.concatenate(both, axis=1) for both in zip(bluer, rest, strict=True)]
-    maps = synthetic_photometry(survey.passbands, WHOLE, galaxies.redshift)
+def _fiber_light(
+    galaxies: Galaxies, spectra: FiberSpectra, passbands: tuple[Band, ...]
+) -> FiberLight:
+    """Fluxes of each component in the fiber, in some bands.
+
+    The infrared is left out where no band reaches it.
+    """
+    pieces = [_of_stars(spectra.ultraviolet), (spectra.old, spectra.young, spectra.lines)]
+    grid = WHOLE
+    if any(band.reach[1] > WHOLE[-1] for band in passbands):
+        pieces.append(_of_stars(spectra.infrared))
+        grid = infrared.WHOLE
+    parts = [np.concatenate(each, axis=1) for each in zip(*pieces, strict=True)]
+    maps = synthetic_photometry(passbands, grid, galaxies.redshift)
     return FiberLight(*(np.matmul(maps, part[:, :, None])[:, :, 0] for part in parts))
+
+
+def _of_stars(light: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Light (N, 2, L) of old and other stars, and that of lines, which is none; each (N, L)."""
+    return light[:, 0], light[:, 1], np.zeros_like(light[:, 0])
 
 
 def _colours(light: FiberLight, survey: Camera) -> dict[str, np.ndarray]:

@@ -33,6 +33,8 @@ class FiberSpectra:
         other stars and gas (disk). The stars' sum is 1 on average at 5500-6100 Angstrom.
     ultraviolet : ndarray, shape (N, 2, U)
         The same of old and of all other stars on `ultraviolet.WAVELENGTH`.
+    infrared : ndarray, shape (N, 2, I)
+        The same on `infrared.WAVELENGTH`.
     widths : dict of ndarray, shape (N,)
         True rest equivalent widths of the emission lines [Angstrom].
     line_excess : ndarray, shape (N,)
@@ -55,6 +57,7 @@ class FiberSpectra:
     young: np.ndarray
     lines: np.ndarray
     ultraviolet: np.ndarray
+    infrared: np.ndarray
     widths: dict[str, np.ndarray]
     line_excess: np.ndarray
     ratio_excess: np.ndarray
@@ -81,6 +84,7 @@ class FiberSpectra:
             young=young * self.young,
             lines=lines * self.lines,
             ultraviolet=factors[:, :2, None] * self.ultraviolet,
+            infrared=factors[:, :2, None] * self.infrared,
         )
         before, after = (each.old + each.young for each in (self, changed))
         widths = {
@@ -117,6 +121,7 @@ def draw_spectra(
         young=continuum.young * absorbed,
         lines=_lines(features, widths, agn, continuum, rest),
         ultraviolet=continuum.ultraviolet,
+        infrared=continuum.infrared,
         widths=widths,
         line_excess=anchor.line_excess(features),
         ratio_excess=anchor.ratio_excess(features),

@@ -17,8 +17,9 @@ from targetsel.mock.emission import reddening
 from targetsel.spectra.grid import wavelengths
 
 N_PIXELS = 505  # so many that SDSS's u sees all of a galaxy at redshift 0.6
-WAVELENGTH = wavelengths(FIRST - N_PIXELS, FIRST)
-WHOLE = wavelengths(FIRST - N_PIXELS, LAST)  # with `anchor.WAVELENGTH`
+FIRST_OF_ALL = FIRST - N_PIXELS
+WAVELENGTH = wavelengths(FIRST_OF_ALL, FIRST)
+WHOLE = wavelengths(FIRST_OF_ALL, LAST)  # with `anchor.WAVELENGTH`
 
 
 def starlight(weights: np.ndarray, old_dust: np.ndarray, dust: np.ndarray) -> np.ndarray:
@@ -31,9 +32,20 @@ def starlight(weights: np.ndarray, old_dust: np.ndarray, dust: np.ndarray) -> np
     old_dust, dust : ndarray, shape (N,)
         V-band attenuation of old stars and of all others [mag].
     """
+    return light_of_templates(templates(), WAVELENGTH, weights, old_dust, dust)
+
+
+def light_of_templates(
+    templates: np.ndarray,
+    wavelength: np.ndarray,
+    weights: np.ndarray,
+    old_dust: np.ndarray,
+    dust: np.ndarray,
+) -> np.ndarray:
+    """`starlight` of templates (5, L) on wavelengths (L,) [Angstrom], shape (N, 2, L)."""
     is_old = np.arange(weights.shape[1]) == OLD
-    old = weights[:, is_old] @ templates()[is_old] * reddening(WAVELENGTH, old_dust)
-    young = weights[:, ~is_old] @ templates()[~is_old] * reddening(WAVELENGTH, dust)
+    old = weights[:, is_old] @ templates[is_old] * reddening(wavelength, old_dust)
+    young = weights[:, ~is_old] @ templates[~is_old] * reddening(wavelength, dust)
     return np.stack([old, young], axis=1)
 
 

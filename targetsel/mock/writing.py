@@ -37,7 +37,7 @@ from targetsel.workers.pool import map_bounded, return_freed_memory
 TABLES, CUTOUTS = ("catalog", "truth", "spectra"), "cutouts"
 SPECTRA_PER_GROUP = 1024
 MOST_DRAWN = 80  # sources of a page
-BLUE_GREEN_RED = (("g", "r", "i"), ("g", "r", "z"))
+BLUE_GREEN_RED = (("g", "r", "i"), ("g", "r", "z"))  # of a picture; or else the first three
 THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 # Attributes of `Structure` that are written, with their unit and meaning.
 COMPONENTS = {
@@ -369,7 +369,8 @@ def draw_page(folder: Path, path: Path) -> int:
 
     store = CutoutStore.open(folder / CUTOUTS)
     catalog, truth = (_first_rows(folder / f"{name}.parquet") for name in ("catalog", "truth"))
-    bands = next(each for each in BLUE_GREEN_RED if set(each) <= set(store.bands))
+    usual = (each for each in BLUE_GREEN_RED if set(each) <= set(store.bands))
+    bands = next(usual, store.bands[:3])
     cutouts = store.read(catalog["source_id"].to_numpy()).select_bands(bands)
     columns = (catalog["redshift"], catalog["rmag"], truth["ew_halpha_nii"])
     titles = [

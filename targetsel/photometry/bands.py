@@ -1,11 +1,12 @@
 """Bands of photometric systems: names, effective wavelengths and response curves.
 
-`data/passbands.npz` holds the curves, as the package speclite has them; see
-`examples/make_passbands.py`.
+`data/passbands.npz` holds the curves, as the package speclite has them, and those of VISTA as the
+package sedpy has them; see `examples/make_passbands.py`.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -33,6 +34,8 @@ class Band:
         Name of the response curve, that of speclite; empty where there is none.
     nominal : float
         Wavelength [Angstrom] of a band without a curve; NaN where it is not known.
+    edges : (float, float), optional
+        Ends [Angstrom] of a response that is even between them, of a band without a curve.
     """
 
     name: str
@@ -40,6 +43,7 @@ class Band:
     survey: str = field(default="", compare=False)
     curve: str = field(default="", compare=False)
     nominal: float = field(default=np.nan, compare=False)
+    edges: tuple[float, float] | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
         return f"{self.name}_{self.system}" if self.system else self.name
@@ -53,6 +57,11 @@ class Band:
         name, _, system = text.lower().partition("_")
         return PASSBANDS.get(text.lower(), cls(name, system))
 
+    @classmethod
+    def between(cls, name: str, system: str, blue: float, red: float) -> Band:
+        """A band whose curve is not known: an even response between two wavelengths [Angstrom]."""
+        return cls(name, system, nominal=(blue + red) / 2, edges=(blue, red))
+
     @property
     def wavelength(self) -> float:
         """Effective wavelength [Angstrom]; NaN where it is not known."""
@@ -60,15 +69,36 @@ class Band:
 
     def response(self) -> tuple[np.ndarray, np.ndarray]:
         """Wavelengths [Angstrom] and the share of photons detected there, shapes (K,)."""
+        if self.edges is not None:
+            wavelength = np.linspace(*self.edges, 201)
+            return wavelength, np.ones_like(wavelength)
         return _read_curve(self.curve)
+
+    @property
+    def reach(self) -> tuple[float, float]:
+        """Wavelengths [Angstrom] between which it has 1 % of its largest response or more."""
+        wavelength, response = self.response()
+        inside = wavelength[response >= 0.01 * response.max()]
+        return float(inside[0]), float(inside[-1])
 
 
 # Bands of cutouts, by name. Nominal wavelengths: Tonry et al. (2012, ApJ 750, 99), table 4, and
-# Rubin's u.
-BANDS = {"u": Band("u", survey="Rubin", nominal=3750)} | {
-    name: Band(name, survey="Pan-STARRS1", nominal=wavelength)
-    for name, wavelength in {"g": 4810, "r": 6170, "i": 7520, "z": 8660, "y": 9620}.items()
-}
+# Rubin's u. Those in the near infrared are of VISTA, as ESO gives them, and of Euclid's VIS: Z and
+# Y are not z and y.
+OPTICAL = "ugrizy"
+BANDS = (
+    {"u": Band("u", survey="Rubin", nominal=3750)}
+    | {
+        name: Band(name, survey="Pan-STARRS1", nominal=wavelength)
+        for name, wavelength in {"g": 4810, "r": 6170, "i": 7520, "z": 8660, "y": 9620}.items()
+    }
+    | {"VIS": Band("VIS", survey="Euclid", nominal=7150)}
+    | {
+        name: Band(name, survey="VISTA", nominal=wavelength)
+        for name, wavelength in {"Z": 8800, "Y": 10200, "J": 12500, "H": 16500, "Ks": 21500}.items()
+    }
+)
+_IN_A_ROW = re.compile("|".join(sorted(BANDS, key=len, reverse=True)))
 
 # Each photometric system: its survey, the group of curves, and its bands there.
 _SYSTEMS = {
@@ -84,6 +114,8 @@ _SYSTEMS = {
     "gaia": ("Gaia", "gaiadr3", ("G", "BP", "RP")),
     "2mass": ("2MASS", "twomass", "JH"),
     "wise": ("WISE", "wise2010", ("W1", "W2", "W3", "W4")),
+    "euclid": ("Euclid", "Euclid", ("VIS", "Y", "J", "H")),
+    "vista": ("VISTA", "vista", ("Z", "Y", "J", "H", "Ks")),
 }
 
 # Bands with known curves, by names in lower case such as "r_sdss".
@@ -102,12 +134,16 @@ PASSBANDS |= {
         Band("i", "ls", "Legacy Surveys", "decam2014-i"),
         *(Band(f"w{k}", "ls", "Legacy Surveys", f"wise2010-W{k}") for k in range(1, 5)),
         Band("k", "2mass", "2MASS", "twomass-Ks"),
+        # OmegaCAM's filters are made after those of SDSS, whose curves stand for them.
+        *(Band(b, "kids", "KiDS, by SDSS's curves", f"sdss2010-{b}") for b in "ugri"),
     )
 }
 
 
 def parse_bands(text: str) -> tuple[str, ...]:
-    """Names of cutouts' bands in "grizy", "g,r,i" or "g r i", in the order written.
+    """Names of cutouts' bands in "grizy", "g,r,i", "g r i" or "VIS,Y,J,H", in the order written.
+
+    Upper and lower case differ: Z and Y are in the near infrared, z and y optical.
 
     Raises
     ------
@@ -115,7 +151,10 @@ def parse_bands(text: str) -> tuple[str, ...]:
         If a band is unknown or named twice, or there is none.
     """
     words = text.replace(",", " ").split()
-    names = tuple(words[0] if len(words) == 1 else words)
+    names = tuple(words)
+    if len(words) == 1 and words[0] not in BANDS:
+        in_a_row = _IN_A_ROW.findall(words[0])
+        names = tuple(in_a_row if "".join(in_a_row) == words[0] else words[0])
     known = ", ".join(BANDS)
     if not names:
         raise CutoutError(f"bands '{text}': no band is named. Name some of {known}, in order.")

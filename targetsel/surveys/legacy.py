@@ -24,6 +24,7 @@ from targetsel.surveys.archives import (
     SurveyColumns,
     TapCatalog,
 )
+from targetsel.surveys.card import CardBand, SurveyCard
 from targetsel.surveys.fetching import OUTSIDE, Reply
 from targetsel.surveys.http import Answer, Damaged, Web, ask
 from targetsel.surveys.images import (
@@ -39,7 +40,30 @@ from targetsel.surveys.registry import SkySurvey
 
 VIEWER = "https://www.legacysurvey.org"
 LAYER = "ls-dr10"
-PIXEL_SCALE = 0.262
+# DECam Legacy Survey at three visits, rounded from Dey et al. (2019, AJ 157, 168). Bits of maskbits
+# as legacysurvey.org/dr10/bitmasks has them; those of a brick's edge, of WISE, of medium stars, of
+# large galaxies and of blobs that were split say nothing against pixels.
+CARD = SurveyCard(
+    name="legacy",
+    about="DECam coadds of the Legacy Surveys, three visits",
+    bands=(
+        CardBand("g", "g_decam_noatm", seeing=1.29, depth=24.8, sky=22.0),
+        CardBand("r", "r_decam_noatm", seeing=1.18, depth=24.2, sky=20.9),
+        CardBand("z", "z_decam_noatm", seeing=1.11, depth=23.3, sky=18.7),
+    ),
+    pixel_scale=0.262,
+    zeropoint=NANOMAGGY_ZERO_POINT,
+    unit="nanomaggy",
+    mask_bits={
+        "BRIGHT": 1, "SATUR_G": 2, "SATUR_R": 3, "SATUR_Z": 4, "ALLMASK_G": 5, "ALLMASK_R": 6,
+        "ALLMASK_Z": 7, "BAILOUT": 10, "CLUSTER": 13, "SATUR_I": 14, "ALLMASK_I": 15,
+    },
+    sources=(
+        "Dey et al. (2019, AJ 157, 168): seeing, depth, sky, rounded",
+        "legacysurvey.org/dr10/bitmasks: bits of maskbits",
+    ),
+)  # fmt: skip
+PIXEL_SCALE = CARD.pixel_scale
 LARGEST = 3000  # the viewer clips larger sizes without a word
 NOT_IN_LAYER = "band not in the layer"
 TRACTOR = SurveyColumns(
@@ -147,4 +171,5 @@ SURVEY = SkySurvey(
     catalog=tractor,
     query=tractor,
     cutouts=LegacyImages,
+    card=CARD,
 )

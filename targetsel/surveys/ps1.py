@@ -28,6 +28,7 @@ from targetsel.surveys.archives import (
     TapCatalog,
     TooMany,
 )
+from targetsel.surveys.card import CardBand, SurveyCard
 from targetsel.surveys.fetching import OUTSIDE, Reply
 from targetsel.surveys.http import Answer, Damaged, Web, ask, body_of
 from targetsel.surveys.images import RemoteImages
@@ -36,13 +37,39 @@ from targetsel.surveys.registry import SkySurvey
 MEAN_OBJECTS = "https://catalogs.mast.stsci.edu/api/v0.1/panstarrs/dr2/mean.json"
 TAP = "https://mast.stsci.edu/vo-tap/api/v0.1/ps1dr2"
 IMAGES = "https://ps1images.stsci.edu"
-BANDS = "grizy"
-PIXEL_SCALE = 0.25
 LIMIT = 50_000  # rows of one answer
 # fitscut rounds the position to a pixel in its own way; we cut again from slightly more.
 MARGIN = 2
 FILE_NAME = re.compile(r"/rings\.v3\.skycell/[A-Za-z0-9_./-]+\.fits")
 NOT_LISTED = "band not in the file list"
+# Seeing and depth: Chambers et al. (2016, arXiv:1612.05560), table 11 and section 6; sky brightness
+# of the bands rounded from Tonry et al. (2012, ApJ 750, 99). Mask bits of stacks as rounded from
+# Waters et al. (2020, ApJS 251, 4). Stacks are in counts over the exposure time; see above.
+CARD = SurveyCard(
+    name="ps1",
+    about="stacks of the 3pi survey, DR2",
+    bands=(
+        CardBand("g", "g_ps1", seeing=1.31, depth=23.3, sky=21.9),
+        CardBand("r", "r_ps1", seeing=1.19, depth=23.2, sky=20.9),
+        CardBand("i", "i_ps1", seeing=1.11, depth=23.1, sky=19.8),
+        CardBand("z", "z_ps1", seeing=1.07, depth=22.3, sky=19.2),
+        CardBand("y", "y_ps1", seeing=1.02, depth=21.3, sky=18.3),
+    ),
+    pixel_scale=0.25,
+    zeropoint=25.0,
+    unit="count per second",
+    mask_bits={
+        "DETECTOR": 0, "FLAT": 1, "DARK": 2, "BLANK": 3, "CTE": 4, "SAT": 5, "LOW": 6, "CR": 8,
+        "SPIKE": 9, "GHOST": 10, "STREAK": 11, "STARCORE": 12, "CONV.BAD": 13,
+    },
+    sources=(
+        "Chambers et al. (2016, arXiv:1612.05560): seeing, depth",
+        "Tonry et al. (2012, ApJ 750, 99): sky, rounded",
+        "Waters et al. (2020, ApJS 251, 4): mask bits, from memory",
+    ),
+)  # fmt: skip
+BANDS = "".join(CARD.band_names)
+PIXEL_SCALE = CARD.pixel_scale
 COLUMNS = SurveyColumns(
     (
         PlainColumn("objID", "source_id", pa.int64(), "", "meta.id;meta.main", "PS1 DR2 objID"),
@@ -187,4 +214,5 @@ SURVEY = SkySurvey(
     catalog=PanStarrsObjects,
     query=tap,
     cutouts=PanStarrsImages,
+    card=CARD,
 )

@@ -1,4 +1,4 @@
-"""The surveys by name, the services they offer, and the options of these."""
+"""The surveys by name, their cards, the services they offer, and the options of these."""
 
 from __future__ import annotations
 
@@ -16,12 +16,16 @@ from targetsel.errors import CatalogError, CutoutError, SpectrumError, Targetsel
 
 if TYPE_CHECKING:
     from targetsel.surveys.archives import ConeSearch, QueryService
+    from targetsel.surveys.card import SurveyCard
     from targetsel.surveys.cutouts import ImageService
     from targetsel.surveys.http import Web
     from targetsel.surveys.spectra import SpectrumService
 
 # Files of this folder, each of which defines a `SkySurvey` called SURVEY.
-MODULES = ("ps1", "sdss", "legacy", "desi", "virtual_observatory", "local")
+MODULES = (
+    *("ps1", "sdss", "legacy", "hsc", "kids", "lsst", "euclid"),
+    *("desi", "virtual_observatory", "local"),
+)
 
 _ERRORS: dict[str, type[TargetselError]] = {
     "catalog": CatalogError,
@@ -55,6 +59,10 @@ class SkySurvey:
         ``cutouts(web=..., bands=..., size=..., ...)`` gives an `ImageService`.
     spectra : callable, optional
         ``spectra(web=..., url=...)`` gives a `SpectrumService`.
+    card : SurveyCard, optional
+        What is known of its images.
+    also : tuple of str
+        Other names by which it is found.
     """
 
     name: str
@@ -63,6 +71,8 @@ class SkySurvey:
     query: Callable[..., QueryService] | None = None
     cutouts: Callable[..., ImageService] | None = None
     spectra: Callable[..., SpectrumService] | None = None
+    card: SurveyCard | None = None
+    also: tuple[str, ...] = ()
 
     @property
     def offers(self) -> list[str]:
@@ -91,6 +101,26 @@ def find_survey(name: str, kind: str) -> SkySurvey:
     if name in surveys():
         raise _ERRORS[kind](f"survey '{name}' has no {kind}; expected one of {', '.join(able)}.")
     raise _ERRORS[kind](unknown("survey", name, able))
+
+
+def cards() -> dict[str, SurveyCard]:
+    """The cards of all surveys that have one, by name."""
+    return {name: survey.card for name, survey in surveys().items() if survey.card}
+
+
+def find_card(name: str, error: type[TargetselError] = CutoutError) -> SurveyCard:
+    """The card of a survey, in whatever case, also by another name such as "rubin".
+
+    Raises
+    ------
+    TargetselError
+        Of the class `error`, if there is no survey of this name with a card; it names those that
+        have one.
+    """
+    for survey in surveys().values():
+        if survey.card and str(name).lower() in (survey.name, *survey.also):
+            return survey.card
+    raise error(unknown("survey", str(name), cards()))
 
 
 @dataclass(frozen=True)

@@ -28,12 +28,31 @@ from targetsel.surveys.archives import (
     SurveyColumns,
     TooMany,
 )
+from targetsel.surveys.card import CardBand, SurveyCard
 from targetsel.surveys.fetching import NO_SPECTRUM, OK, Reply
 from targetsel.surveys.http import Answer, Damaged, Web, ask, body_of
 from targetsel.surveys.images import fits_of
 from targetsel.surveys.registry import SkySurvey
 from targetsel.surveys.spectra import WantedSpectrum
 
+# Medians of seeing, depths of 95 % completeness for point sources, and sky: rounded from SDSS's
+# pages on imaging, from memory. Frames are in nanomaggies. Masks are lists, not bits.
+CARD = SurveyCard(
+    name="sdss",
+    about="corrected frames of SDSS imaging",
+    bands=(
+        CardBand("u", "u_sdss", seeing=1.53, depth=22.15, sky=22.1),
+        CardBand("g", "g_sdss", seeing=1.44, depth=23.13, sky=21.8),
+        CardBand("r", "r_sdss", seeing=1.32, depth=22.70, sky=20.9),
+        CardBand("i", "i_sdss", seeing=1.26, depth=22.20, sky=20.3),
+        CardBand("z", "z_sdss", seeing=1.29, depth=20.71, sky=19.1),
+    ),
+    pixel_scale=0.396,
+    zeropoint=22.5,
+    unit="nanomaggy",
+    cutout_size=48,
+    sources=("sdss.org/dr17/imaging/other_info: seeing, depth, sky, rounded from memory",),
+)
 RELEASE = 17
 SKYSERVER = "https://skyserver.sdss.org"
 ARCHIVE = "https://data.sdss.org/sas"
@@ -231,4 +250,5 @@ SURVEY = SkySurvey(
     catalog=SkyServer,
     query=SkyServer,
     spectra=SdssSpectra,
+    card=CARD,
 )

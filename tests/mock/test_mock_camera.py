@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from targetsel.mock.camera import (
-    CAMERAS,
     GAPPED,
     LOST,
     PAN_STARRS,
@@ -13,8 +12,10 @@ from targetsel.mock.camera import (
     draw_seeing,
     expose,
     extinction,
+    find_camera,
 )
 from targetsel.mock.images import canvas_of
+from targetsel.surveys.registry import cards
 
 
 def blank_noise(survey, n=60):
@@ -31,7 +32,7 @@ def exposed():
     return np.array([expose(image, PAN_STARRS, np.zeros(5), rng) for rng in rngs])
 
 
-@pytest.mark.parametrize("survey", CAMERAS.values(), ids=CAMERAS)
+@pytest.mark.parametrize("survey", [*map(find_camera, cards())], ids=cards())
 def test_a_point_source_at_the_stated_depth_is_found_at_five_sigma(survey):
     canvas = canvas_of(survey.pixel_scale)
     noise = blank_noise(survey)

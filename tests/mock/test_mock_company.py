@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from targetsel.mock.camera import LSST_YEAR_1, PAN_STARRS
+from targetsel.mock.camera import PAN_STARRS, find_camera
 from targetsel.mock.company import (
     CLUSTER_RADIUS,
     CLUSTERED,
@@ -78,7 +78,7 @@ def test_a_factor_of_nothing_gives_no_companions():
     assert companions(18.0, 50, factor=0.0) == []
 
 
-@pytest.mark.parametrize("survey", [PAN_STARRS, LSST_YEAR_1])
+@pytest.mark.parametrize("survey", [PAN_STARRS, find_camera("lsst")])
 def test_colours_of_neighbours_scatter_and_their_r_flux_hardly_changes(survey):
     bands = len(survey.bands)
     light = Light(np.ones((4000, 1)), np.ones((4000, bands)))

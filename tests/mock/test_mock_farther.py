@@ -7,7 +7,7 @@ import pytest
 
 from targetsel.mock import farther
 from targetsel.mock.anchor import Anchor
-from targetsel.mock.camera import LSST_YEAR_1, PAN_STARRS
+from targetsel.mock.camera import PAN_STARRS, find_camera
 from targetsel.mock.cosmology import comoving_distance, distance_modulus
 from targetsel.mock.farther import (
     BRIGHTEST,
@@ -238,7 +238,8 @@ def test_images_of_far_galaxies_have_their_flux_and_are_red(moved):
     r = light[:, 1] * 3630.780548 / far.flux[:, 2]
     assert np.nanmedian(r) == pytest.approx(0.98, abs=0.04)
     assert np.nanmedian(-2.5 * np.log10(light[:, 0] / light[:, 1])) > 1.3
-    lsst = observe_block(far.take(np.arange(20)), 3, LSST_YEAR_1, deep).flux.sum(axis=(2, 3))
+    few, rubin = far.take(np.arange(20)), find_camera("lsst")
+    lsst = observe_block(few, 3, rubin, deep).flux.sum(axis=(2, 3))
     assert np.isfinite(-2.5 * np.log10(lsst[:, 0])).sum() >= 15  # u, from 2000 Angstrom at rest
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
+from targetsel.mock import infrared, ultraviolet
 from targetsel.mock.anchor import WAVELENGTH
 from targetsel.mock.galaxies import Galaxies
 from targetsel.mock.morphology import (
@@ -21,17 +22,17 @@ from targetsel.mock.morphology import (
     size_scatter,
 )
 from targetsel.mock.spectra import FiberSpectra
-from targetsel.mock.ultraviolet import N_PIXELS
 
 N = 1500
 
 
 def spectra(old=0.4, **excesses):
     """Flat spectra with a share of old stars, with nothing special or with what is given."""
-    light, dark = np.ones((N, len(WAVELENGTH))), np.zeros((N, 2, N_PIXELS))
+    light = np.ones((N, len(WAVELENGTH)))
+    dark = np.zeros((N, 2, ultraviolet.N_PIXELS)), np.zeros((N, 2, infrared.N_PIXELS))
     values = dict.fromkeys(("line_excess", "ratio_excess", "age_excess", "agn"), np.zeros(N))
     values |= {"dust": np.full(N, 0.6), "weight": np.ones(N)} | excesses
-    return FiberSpectra(old * light, (1 - old) * light, 0 * light, dark, {}, **values)
+    return FiberSpectra(old * light, (1 - old) * light, 0 * light, *dark, {}, **values)
 
 
 def first_of(spectra):

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from targetsel.mock.camera import EDGE, PAN_STARRS, Texture, add_noise
-from targetsel.mock.noise import EDGES, NOISE, draw_texture, spline_weights
+from targetsel.mock.noise import NOISE, draw_texture, spline_weights
+from targetsel.surveys.card import Correlation
 
+EDGES = Correlation().edges
 BLANK = np.zeros((5, 66, 66), dtype=np.float32)
 EVEN = Texture(
     edge=np.full(5, EDGE),

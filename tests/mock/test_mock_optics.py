@@ -6,16 +6,8 @@ import numpy as np
 import pytest
 
 from targetsel.mock.images import canvas_of, point_spread
-from targetsel.mock.optics import (
-    AUREOLE,
-    BETA,
-    OFFSET,
-    Optics,
-    draw_optics,
-    moffat,
-    moffat_shares,
-    real_point_spread,
-)
+from targetsel.mock.optics import Optics, draw_optics, moffat, moffat_shares, real_point_spread
+from targetsel.surveys.card import Wings
 
 CANVAS, FINE = canvas_of(0.25), canvas_of(0.1)
 SEEING = np.array([1.3, 1.2, 1.1, 1.07, 1.02])
@@ -93,11 +85,11 @@ def test_over_subtraction_leaves_a_dark_ring_and_takes_its_share():
 def test_what_is_drawn_scatters_as_was_measured():
     every = drawn()
     beta = np.array([each.beta for each in every])
-    assert np.median(beta) == pytest.approx(BETA, abs=0.05)
+    assert np.median(beta) == pytest.approx(Wings.beta, abs=0.05)
     assert np.log(beta).std() == pytest.approx(np.hypot(0.12, 0.07), rel=0.1)
-    assert np.std([each.offset for each in every]) == pytest.approx(OFFSET, rel=0.05)
+    assert np.std([each.offset for each in every]) == pytest.approx(Wings.offset, rel=0.05)
     assert np.std([each.shear for each in every]) == pytest.approx(0.03 * 2**0.5, rel=0.1)
-    assert np.median([each.aureole for each in every]) == pytest.approx(AUREOLE, rel=0.06)
+    assert np.median([each.aureole for each in every]) == pytest.approx(Wings.aureole, rel=0.06)
     widths = np.log([each.seeing / SEEING for each in every])
     assert (widths[:, 0] - widths[:, 1]).std() == pytest.approx(0.07 * 2**0.5, rel=0.1)
 

@@ -5,14 +5,16 @@ import gc
 import numpy as np
 import pytest
 
+from targetsel.mock import infrared
 from targetsel.mock.anchor import WAVELENGTH
-from targetsel.mock.camera import CAMERAS, LSST_YEAR_1, PAN_STARRS
+from targetsel.mock.camera import PAN_STARRS, find_camera
 from targetsel.mock.galaxies import ID_STEP, Galaxies
 from targetsel.mock.plan import Variation
 from targetsel.mock.sky import MockSources, observe, observe_block
 from targetsel.mock.writing import catalog_table
 from targetsel.photometry.bands import synthetic_photometry
 from targetsel.photometry.flux import NANOMAGGY, NJY_PER_NANOMAGGY, SPEED_OF_LIGHT
+from targetsel.surveys.registry import cards
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +124,7 @@ def test_hardly_any_realism_is_hardly_another_sky_than_none(galaxies, tidy):
     assert hardly.flux == pytest.approx(tidy.flux, rel=1e-4, abs=1e-4, nan_ok=True)
 
 
-@pytest.mark.parametrize("survey", CAMERAS.values(), ids=CAMERAS)
+@pytest.mark.parametrize("survey", [*map(find_camera, cards())], ids=cards())
 def test_every_camera_sees_as_much_light_with_the_trouble_of_real_images(galaxies, survey):
     few = galaxies.take(np.arange(12))
     tidy, real = (
@@ -157,11 +159,11 @@ def test_lines_half_as_strong_have_half_the_width(galaxies, sources):
 
 
 def test_a_flat_spectrum_in_frequency_has_the_same_flux_in_every_band_of_every_survey():
-    for survey in CAMERAS.values():
+    for survey in map(find_camera, cards()):
         bands = [band for band in survey.passbands if band.name != "u"]
-        observed = WAVELENGTH * 1.2
+        observed = infrared.WHOLE * 1.2
         flux = NANOMAGGY * SPEED_OF_LIGHT / observed**2 / 1e-17
-        fluxes = synthetic_photometry(bands, WAVELENGTH, np.array([0.2]))[0] @ flux
+        fluxes = synthetic_photometry(bands, infrared.WHOLE, np.array([0.2]))[0] @ flux
         assert fluxes == pytest.approx(1.0, rel=3e-3), survey.name
 
 
@@ -182,7 +184,7 @@ def test_a_block_leaves_no_cycles_that_would_keep_its_arrays(galaxies):
 
 def test_u_band_light_beyond_the_spectra_is_not_lost(galaxies):
     far = galaxies.take(np.argsort(galaxies.redshift)[-10:])
-    flux = light(observe_block(far, 3, LSST_YEAR_1, Variation(neighbours=0.0)))
+    flux = light(observe_block(far, 3, find_camera("lsst"), Variation(neighbours=0.0)))
     u_minus_g = -2.5 * np.log10(flux[:, 0] / flux[:, 1])
     assert 0.5 < np.nanmedian(u_minus_g) < 2.6  # of galaxies at redshift 0.2
 
@@ -192,3 +194,19 @@ def test_the_catalog_names_the_real_galaxy_behind_each_source(galaxies):
     table = catalog_table(observe_block(again, seed=3), weighted=False)
     assert table["group_id"].to_pylist() == galaxies.source_id[:3].tolist()
     assert table["source_id"].to_pylist() == (galaxies.source_id[:3] + ID_STEP).tolist()
+
+
+def test_near_infrared_light_is_that_of_galaxies_and_not_lost(galaxies):
+    few = galaxies.take(np.arange(20))
+    flux = light(observe_block(few, 3, find_camera("kids"), Variation(neighbours=0.0)))
+    magnitude = 22.5 - 2.5 * np.log10(np.nanmedian(flux / flux[:, 2:3], axis=0))
+    r_minus = magnitude[2] - magnitude[6:]  # J, H and Ks; AB colours of nearby galaxies
+    assert ((r_minus > 0.4) & (r_minus < 2.2)).all()
+
+
+def test_a_survey_without_r_shows_a_galaxy_as_bright_as_one_with_it(galaxies):
+    few = galaxies.take(np.arange(20))
+    tidy = Variation(realism=0.0, neighbours=0.0)
+    lsst, euclid = (light(observe_block(few, 3, find_camera(s), tidy)) for s in ("lsst", "euclid"))
+    brightness = np.nanmedian(euclid[:, 0] / np.sqrt(lsst[:, 2] * lsst[:, 3]))  # VIS is r to z
+    assert brightness == pytest.approx(1.1, abs=0.25)

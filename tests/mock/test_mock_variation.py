@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from targetsel.errors import MockError
-from targetsel.mock.camera import LEGACY, PAN_STARRS
+from targetsel.mock.camera import PAN_STARRS, find_camera
 from targetsel.mock.galaxies import Galaxies
 from targetsel.mock.plan import Variation
 
@@ -105,11 +105,11 @@ def test_one_magnitude_deeper_is_two_and_a_half_times_less_noise():
 
 def test_zero_point_of_a_band_that_the_survey_lacks_is_refused():
     varied = Variation(zero_point={"r": 0.02})
-    assert varied.zero_points(LEGACY) == pytest.approx([0.0, 0.02, 0.0])
+    assert varied.zero_points(find_camera("legacy")) == pytest.approx([0.0, 0.02, 0.0])
     with pytest.raises(
         MockError, match="survey 'legacy' has no band 'i'; expected some of g, r, z"
     ):
-        Variation(zero_point={"i": 0.02}).zero_points(LEGACY)
+        Variation(zero_point={"i": 0.02}).zero_points(find_camera("legacy"))
 
 
 def test_galaxies_outside_the_redshifts_are_left_out_and_the_others_dimmed():

@@ -18,7 +18,7 @@ from targetsel.imaging.cutout import Cutouts
 from targetsel.imaging.packing import write_store
 from targetsel.imaging.store import CutoutStore
 from targetsel.mock import writing
-from targetsel.mock.camera import LEGACY, LSST_YEAR_1
+from targetsel.mock.camera import find_camera
 from targetsel.mock.galaxies import Galaxies
 from targetsel.mock.plan import BLOCK, SkyPlan, Variation
 from targetsel.mock.writing import draw_page, write_sky
@@ -29,6 +29,7 @@ from targetsel.tables.files import sha256_of_file
 from targetsel.tables.parquet import read_footer
 from targetsel.training.training_spectra import TrainingSpectra
 
+LEGACY = find_camera("legacy")
 N = 280  # more than a block
 NAMES = ("catalog", "truth", "spectra")
 
@@ -176,7 +177,7 @@ def test_held_out_galaxies_are_the_demonstrations_and_no_others():
 
 
 def test_another_survey_has_its_bands_and_pixels(tmp_path):
-    for survey in (LEGACY, LSST_YEAR_1):
+    for survey in map(find_camera, ("legacy", "lsst", "kids")):
         folder = tmp_path / survey.name
         write_sky(folder, SkyPlan.of(12, survey=survey))
         store = CutoutStore.open(folder / "cutouts")

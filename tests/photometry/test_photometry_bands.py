@@ -16,10 +16,24 @@ def test_wavelengths_increase_from_u_to_y():
     assert 3500 < wavelengths[0] < wavelengths[-1] < 10000  # Angstrom
 
 
+@pytest.mark.parametrize("text", ["ugriZYJHKs", "u,g,r,i,Z,Y,J,H,Ks", "u g r i Z Y J H Ks"])
+def test_near_infrared_bands_differ_from_optical_ones_by_their_case(text):
+    assert parse_bands(text) == ("u", "g", "r", "i", "Z", "Y", "J", "H", "Ks")
+    assert parse_bands("VIS,Y,J,H") == parse_bands("VISYJH") == ("VIS", "Y", "J", "H")
+    assert parse_bands("Ks") == ("Ks",)
+    assert BANDS["Z"].wavelength != BANDS["z"].wavelength
+
+
+def test_a_band_between_two_wavelengths_has_an_even_response():
+    band = Band.between("n", "mine", 5000, 5100)
+    assert (band.wavelength, band.reach) == (5050, (5000, 5100))
+    assert (band.response()[1] == 1).all()
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("grx", "bands 'grx': unknown band 'x'. Known: u, g, r, i, z, y."),
+        ("grx", "bands 'grx': unknown band 'x'. Known: u, g, r, i, z, y, VIS, Z, Y, J, H, Ks."),
         ("G,r", "unknown band 'G'. Did you mean 'g'?"),
         ("grg", "band 'g' is named twice"),
         (" ", "no band is named"),
@@ -42,6 +56,8 @@ def test_every_passband_has_a_curve_around_its_effective_wavelength():
 def test_curves_and_effective_wavelengths_are_those_of_speclite():
     filters = pytest.importorskip("speclite.filters")
     for band in PASSBANDS.values():
+        if band.system == "vista":
+            continue
         reference = filters.load_filter(band.curve)
         assert np.array_equal(band.response(), [reference.wavelength, reference.response])
         assert band.wavelength == pytest.approx(reference.effective_wavelength.value, rel=1e-12)
