@@ -510,7 +510,8 @@ def find_column(
     if len(found) == 1:
         return found[0]
     what = _ROLES.get(role, role)
-    remedy = f"Give the column with {option}." if option else f"Rename the column to '{role}'."
+    remedy = f"Rename the column to '{role}'"
+    remedy += f", or give {option} to a command that takes it." if option else "."
     if found:
         listed = ", ".join(found)
         raise CatalogError(f"{path}: several columns may be the {what}: {listed}. {remedy}")
