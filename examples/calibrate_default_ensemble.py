@@ -24,6 +24,7 @@ from targetsel.calibration.fitting import calibrate
 from targetsel.cli.calibrate import print_coverages
 from targetsel.errors import EnsembleError
 from targetsel.imaging.store import CutoutStore
+from targetsel.mock.camera import PAN_STARRS, Camera
 from targetsel.mock.galaxies import Galaxies
 from targetsel.mock.plan import SkyPlan
 from targetsel.mock.writing import write_sky
@@ -60,6 +61,26 @@ def known(sky: Path, decoder: Decoder) -> pa.Table:
     return truth.drop_columns(["latent"]).append_column("latent_mean", column)
 
 
+def calibrate_on(
+    folder: Path, sky: Path, n: int, workers: int, survey: Camera = PAN_STARRS
+) -> None:
+    """Calibrate the ensemble in a folder on n sources of a new sky of a survey."""
+    ensemble = Ensemble.read(folder, calibrated=False)
+    plan = SkyPlan(unseen(ensemble), n, SEED + 1, survey, variation=VARIATION, half_unchanged=True)
+    write_sky(sky, plan, workers)
+    truth, scored = sky / "known.parquet", sky / "catalog.scored.parquet"
+    decoder = {DECODER_KEY: ensemble.card["files"]["decoder.safetensors"]}
+    footer = read_footer(sky / "truth.parquet") | decoder
+    write_table(known(sky, ensemble.decoder), truth, footer)
+    store = CutoutStore.open(sky / "cutouts")
+    catalog = CatalogFile.open(sky / "catalog.parquet")
+    score(catalog, store, ensemble, scored, threads=workers)
+    calibration = calibrate(scored, truth, ensemble)
+    calibration.write(folder)
+    print_coverages(calibration)
+    print(f"written to {folder}; images and spectra are simulated")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--ensemble", default="mock-ps1", help="directory, or a shipped one's name")
@@ -67,21 +88,7 @@ def main() -> None:
     parser.add_argument("--scratch", type=Path, default=Path("calibration"), help="folder to make")
     parser.add_argument("--workers", type=int, default=2)
     given = parser.parse_args()
-    folder, sky = find_ensemble(given.ensemble), given.scratch
-    ensemble = Ensemble.read(folder, calibrated=False)
-    plan = SkyPlan(unseen(ensemble), given.n, SEED + 1, variation=VARIATION, half_unchanged=True)
-    write_sky(sky, plan, given.workers)
-    truth, scored = sky / "known.parquet", sky / "catalog.scored.parquet"
-    decoder = {DECODER_KEY: ensemble.card["files"]["decoder.safetensors"]}
-    footer = read_footer(sky / "truth.parquet") | decoder
-    write_table(known(sky, ensemble.decoder), truth, footer)
-    store = CutoutStore.open(sky / "cutouts")
-    catalog = CatalogFile.open(sky / "catalog.parquet")
-    score(catalog, store, ensemble, scored, threads=given.workers)
-    calibration = calibrate(scored, truth, ensemble)
-    calibration.write(folder)
-    print_coverages(calibration)
-    print(f"written to {folder}; images and spectra are simulated")
+    calibrate_on(find_ensemble(given.ensemble), given.scratch, given.n, given.workers)
 
 
 if __name__ == "__main__":

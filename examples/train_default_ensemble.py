@@ -13,11 +13,13 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 
 from targetsel.imaging.store import CutoutStore
+from targetsel.mock.camera import PAN_STARRS, Camera
 from targetsel.mock.plan import SkyPlan, Variation
 from targetsel.mock.writing import write_sky
 from targetsel.networks.input_plan import InputPlan
@@ -39,11 +41,15 @@ DECODER_SPECTRA = 72_000  # the first of the sky
 EPOCHS, WIDTH = 8, 0.375
 
 
-def simulate(folder: Path, n: int, workers: int) -> None:
-    """A mock sky, and its spectra without noise as a decoder's training reads them."""
+def simulate(folder: Path, n: int, workers: int, survey: Camera = PAN_STARRS) -> None:
+    """A mock sky as a survey's camera sees it."""
     if not (folder / "catalog.parquet").exists():  # which is written last
-        plan = SkyPlan.of(n, SEED, variation=VARIATION)
+        plan = SkyPlan.of(n, SEED, survey, VARIATION)
         write_sky(folder, replace(plan, half_unchanged=True), workers)
+
+
+def keep_noise_free(folder: Path) -> None:
+    """Keep a sky's spectra without noise as a decoder's training reads them."""
     if not (path := folder / "noise-free.npz").exists():
         with written_beside(path) as beside, open(beside, "wb") as stream:
             np.savez(stream, flux=noise_free(folder)[:DECODER_SPECTRA])
@@ -58,6 +64,7 @@ def noise_free(sky: Path) -> np.ndarray:
 def decoder_of(sky: Path, folder: Path) -> Decoder:
     """A decoder that has learnt the sky's spectra."""
     if not (folder / "decoder.safetensors").exists():
+        keep_noise_free(sky)
         train_decoder_into(sky / "noise-free.npz", folder, DECODER)
     return Decoder.read(folder)
 
@@ -67,6 +74,29 @@ def labels_of(sky: Path, decoder: Decoder) -> Labels:
     labels = Labels.of_spectra(sky / "spectra.parquet", decoder, column="flux_true")
     catalog = Catalog.read(sky / "catalog.parquet")
     return labels.with_catalog(catalog, "group_id").with_redshifts()
+
+
+def train_ensemble(
+    given: argparse.Namespace, sky: Path, decoder: Decoder, binning: int
+) -> dict[str, Any]:
+    """Networks that have learnt a sky's images, by the options `given`; their card."""
+    store, labels = CutoutStore.open(sky / "cutouts"), labels_of(sky, decoder)
+    assert labels.redshift is not None
+    plan = named_plan(
+        "default",
+        InputPlan.of_store(store, binning=binning),
+        decoder.n_latents,
+        given.epochs,
+        given.width,
+        given.members,
+        SEED,
+    )
+    network = plan.network.model_copy(update={"redshift": RedshiftScale.of(labels.redshift)})
+    plan = replace(plan, network=network, aperture=FIBER, workers=given.workers)
+    card = train_into(given.output, store, labels, plan, decoder)
+    rmse = card["validation"]["rmse"]
+    print(f"RMSE {rmse['value']} ({rmse['low']} to {rmse['high']}) on {card['validation']['on']}")
+    return card
 
 
 def main() -> None:
@@ -82,28 +112,7 @@ def main() -> None:
     sky = given.work / "sky"
     simulate(sky, given.n, given.workers)
     decoder = decoder_of(sky, given.work / "decoder")
-    store = CutoutStore.open(sky / "cutouts")
-    labels = labels_of(sky, decoder)
-    assert labels.redshift is not None
-    plan = named_plan(
-        "default",
-        InputPlan.of_store(store, binning=BINNING),
-        decoder.n_latents,
-        given.epochs,
-        given.width,
-        given.members,
-        SEED,
-    )
-    network = plan.network.model_copy(update={"redshift": RedshiftScale.of(labels.redshift)})
-    card = train_into(
-        given.output,
-        store,
-        labels,
-        replace(plan, network=network, aperture=FIBER, workers=given.workers),
-        decoder,
-    )
-    rmse = card["validation"]["rmse"]
-    print(f"RMSE {rmse['value']} ({rmse['low']} to {rmse['high']}) on {card['validation']['on']}")
+    train_ensemble(given, sky, decoder, BINNING)
 
 
 if __name__ == "__main__":

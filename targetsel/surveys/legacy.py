@@ -54,6 +54,7 @@ CARD = SurveyCard(
     pixel_scale=0.262,
     zeropoint=NANOMAGGY_ZERO_POINT,
     unit="nanomaggy",
+    binning=2,
     mask_bits={
         "BRIGHT": 1, "SATUR_G": 2, "SATUR_R": 3, "SATUR_Z": 4, "ALLMASK_G": 5, "ALLMASK_R": 6,
         "ALLMASK_Z": 7, "BAILOUT": 10, "CLUSTER": 13, "SATUR_I": 14, "ALLMASK_I": 15,

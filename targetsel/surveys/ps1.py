@@ -58,6 +58,7 @@ CARD = SurveyCard(
     pixel_scale=0.25,
     zeropoint=25.0,
     unit="count per second",
+    binning=2,
     mask_bits={
         "DETECTOR": 0, "FLAT": 1, "DARK": 2, "BLANK": 3, "CTE": 4, "SAT": 5, "LOW": 6, "CR": 8,
         "SPIKE": 9, "GHOST": 10, "STREAK": 11, "STARCORE": 12, "CONV.BAD": 13,
