@@ -60,7 +60,7 @@ def main() -> None:
         "--decoder", type=Path, help="for part 3. Default: the shipped one's folder"
     )
     arguments = parser.parse_args()
-    paths = sorted(arguments.folder.glob("*.fits"))
+    paths = spectra_in(arguments.folder)
     if not paths:
         parser.error(f"{arguments.folder}: no .fits files there")
     beside_pyphot(paths)
@@ -72,6 +72,11 @@ def main() -> None:
         "mean\nsquare over every other source, as it is and mapped by the others'.\n"
         "A line of less than that is drowned by what the stars' absorption scatters by at one break"
     )
+
+
+def spectra_in(folder: Path) -> list[Path]:
+    """The FITS files of a folder, gzipped or not."""
+    return sorted([*folder.glob("*.fits"), *folder.glob("*.fits.gz")])
 
 
 def beside_pyphot(paths: list[Path]) -> None:

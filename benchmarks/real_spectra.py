@@ -2,11 +2,13 @@
 
     python benchmarks/real_spectra.py FOLDER [--decoder DECODER]
 
-FOLDER holds SDSS spec or spec-lite files. Each spectrum is brought to the rest frame, its gaps are
-filled, and it is encoded and decoded. Beside this stands the best fit of the ten principal
-components of the same mock training spectra (the shipped basis, which also fills the gaps; the fit
+FOLDER holds SDSS spec or spec-lite files, gzipped or not. Each spectrum is brought to the rest
+frame, its gaps are filled, and it is encoded and decoded. Beside this stands the best fit of the
+ten principal components of the same mock training spectra (the shipped basis, which also fills the
+gaps; the fit
 sees the measured pixels with their weights, the encoder sees every pixel alike). All errors are
-over measured pixels only.
+over measured pixels only. At the end stand the equivalent widths that are measured on the spectra
+themselves beside those of the survey's own line fits (see `line_strengths.py`).
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from line_strengths import beside_survey, spectra_in
 from scipy.stats import spearmanr
 
 from targetsel.scoring.ensemble import find_ensemble
@@ -45,7 +48,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="folder of SDSS spec files")
     parser.add_argument("--decoder", type=Path, help="default: the shipped ensemble's")
     arguments = parser.parse_args()
-    paths = sorted(arguments.folder.glob("*.fits"))
+    paths = spectra_in(arguments.folder)
     if not paths:
         parser.error(f"{arguments.folder}: no .fits files there")
     decoder = Decoder.read(arguments.decoder or find_ensemble("mock-ps1"))
@@ -59,6 +62,8 @@ def main() -> None:
     along_wavelength(encoded, models)
     proxies(encoded, models)
     latents(encoded)
+    print("\nSide-band widths of the spectra beside SPZLINE, the survey's line fits")
+    beside_survey(paths)
 
 
 def each_spectrum(encoded: EncodedSpectra, models: dict[str, np.ndarray]) -> None:
