@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from typing import TypeVar
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from targetsel.errors import SpectrumError, counted
 N_PIXELS = 1000
 LOG_START = 3.53
 LOG_STEP = 0.00039
+Lengths = TypeVar("Lengths", float, np.ndarray)
 
 
 def wavelengths(first: int = 0, last: int = N_PIXELS) -> np.ndarray:
@@ -86,7 +88,7 @@ class WavelengthBand:
         return max(0.0, min(self.end, other.end) - max(self.start, other.start))
 
 
-def air_to_vacuum(wavelength: float) -> float:
+def air_to_vacuum(wavelength: Lengths) -> Lengths:
     """Vacuum wavelength of a wavelength in air [Angstrom]; Ciddor (1996), inverted as in VALD3."""
     s2 = (1e4 / wavelength) ** 2
     index = 1.0 + (

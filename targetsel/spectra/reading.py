@@ -18,7 +18,7 @@ from astropy.io import fits
 from targetsel.errors import SpectrumError, absent
 from targetsel.spectra.apertures import APERTURE, aperture_in
 from targetsel.spectra.arrays import ArraySpectra, file_stem, pieces
-from targetsel.spectra.formats.registry import OpenSpectra, format_of, no_format
+from targetsel.spectra.formats.registry import OpenSpectra, format_of, unknown_spectra
 from targetsel.spectra.redshifts import FITS_SUFFIXES, SpectrumOptions
 from targetsel.spectra.spectrum import ObservedSpectrum, UnusableSpectrum
 from targetsel.tables.any_format import footer_if_any
@@ -76,12 +76,13 @@ def try_spectra(
                 with reading(path, SpectrumError, "a FITS file"):
                     kind = format_of(hdus)
                     has_table = any(isinstance(hdu, fits.BinTableHDU) for hdu in hdus)
+                opened = OpenSpectra(hdus, str(path), path, file_stem(path), redshift, options)
                 if kind is not None:
-                    opened = OpenSpectra(hdus, str(path), path, file_stem(path), redshift, options)
                     yield from kind.spectra(opened)
                     return
                 if not has_table:
-                    raise no_format(str(path))
+                    yield from unknown_spectra(opened)
+                    return
         for first, is_one, arrays in pieces(path):
             yield from ArraySpectra(path, arrays, redshift, first, is_one, options).spectra()
     except SpectrumError as error:

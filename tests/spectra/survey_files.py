@@ -109,3 +109,39 @@ def write_spspec(path: Path, header: dict | None = None, n_rows: int = 5, **rows
             hdu.header[key] = value
     hdu.writeto(path, overwrite=True)
     return path
+
+
+def write_manga(path: Path, kind: str = "cube", n: int = 4, header: dict | None = None) -> Path:
+    """A LOGCUBE of n x n spaxels, or with `kind` "rss" n rows, in MaNGA's layout.
+
+    The flux of spaxel or row k is that of `galaxy`, times k + 1.
+    """
+    loglam = 3.5589 + 1e-4 * np.arange(4563)
+    bright = 1.0 + np.arange(n * n if kind == "cube" else n)
+    flux = np.outer(bright, galaxy(10**loglam))
+    if kind == "cube":
+        flux = np.moveaxis(flux.reshape(n, n, -1), -1, 0)
+    primary = fits.PrimaryHDU()
+    about = {"TELESCOP": "SDSS 2.5-M", "PLATEIFU": "8485-1901", "MANGAID": "1-209232",
+             "OBJRA": 232.5447, "OBJDEC": 48.6902}  # fmt: skip
+    primary.header.update(about | (header or {}))
+    hdus = [primary]
+    axis = 3 if kind == "cube" else 1
+    for name, values in (
+        ("FLUX", flux.astype(np.float32)),
+        ("IVAR", np.full(flux.shape, 4.0, np.float32)),
+        ("MASK", np.zeros(flux.shape, np.int32)),
+    ):
+        hdu = fits.ImageHDU(values, name=name)
+        hdu.header["INSTRUME"] = "MaNGA"
+        hdu.header["BUNIT"] = "1E-17 erg/s/cm^2/Ang/spaxel"
+        wcs = {"CTYPE": "WAVE-LOG", "CRPIX": 1.0, "CRVAL": 10**3.5589, "CUNIT": "Angstrom",
+               "CDELT": 10**3.5589 * 1e-4 * np.log(10)}  # fmt: skip
+        hdu.header.update({f"{key}{axis}": value for key, value in wcs.items()})
+        if kind == "cube":
+            for k, ctype in ((1, "RA---TAN"), (2, "DEC--TAN")):
+                sky = {"CTYPE": ctype, "CRPIX": 2.0, "CRVAL": 48.0, "CDELT": 1e-4, "CUNIT": "deg"}
+                hdu.header.update({f"{key}{k}": value for key, value in sky.items()})
+        hdus.append(hdu)
+    fits.HDUList(hdus).writeto(path, overwrite=True)
+    return path

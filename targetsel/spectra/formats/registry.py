@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from astropy.io.fits import HDUList
 
 # Modules of this folder, each of which defines a `SpectrumFormat` called FORMAT.
-MODULES = ("sdss_spec", "sdss_spspec", "desi")
+MODULES = ("sdss_spec", "sdss_spspec", "desi", "with_specutils")
 
 
 @dataclass(frozen=True)
@@ -76,11 +76,22 @@ def format_of(hdus: HDUList) -> SpectrumFormat | None:
     return next((each for each in formats() if each.holds(hdus)), None)
 
 
-def no_format(place: str) -> SpectrumError:
-    """The error for a FITS file that holds no spectra that we can read."""
+def unknown_spectra(opened: OpenSpectra) -> Iterator[ObservedSpectrum | SpectrumError]:
+    """The spectra of a FITS file without tables that is of no kind of ours, if specutils knows it.
+
+    Raises
+    ------
+    SpectrumError
+        If it does not.
+    """
+    from targetsel.spectra.formats.with_specutils import is_known_to_specutils, specutils_spectra
+
+    if is_known_to_specutils(opened):
+        yield from specutils_spectra(opened)
+        return
     kinds = ", ".join(each.name for each in formats())
-    return SpectrumError(
-        f"{place}: no table with columns flux, loglam and ivar, and no other spectra that are "
-        f"known ({kinds}). Give one of these, or a table with a spectrum in each row: wavelength, "
-        "flux, ivar and redshift."
+    raise SpectrumError(
+        f"{opened.place}: no table with columns flux, loglam and ivar, and no other spectra that "
+        f"are known ({kinds}). Give one of these, or a table with a spectrum in each row: "
+        "wavelength, flux, ivar and redshift."
     )
