@@ -72,6 +72,7 @@ if TYPE_CHECKING:  # what `_HOMES` says, for type checkers
     from targetsel.api.spectra import calibrate_lines as calibrate_lines
     from targetsel.api.spectra import encode_spectra as encode_spectra
     from targetsel.api.spectra import measure_spectra as measure_spectra
+    from targetsel.api.surveys import survey as survey
     from targetsel.api.training import distil as distil
     from targetsel.api.training import ensemble_presets as ensemble_presets
     from targetsel.api.training import export_onnx as export_onnx
@@ -186,6 +187,7 @@ _HOMES = {
         "encode_spectra",
         "measure_spectra",
     ),
+    "api.surveys": ("survey",),
     "api.training": (
         "distil",
         "ensemble_presets",

@@ -56,8 +56,8 @@ def fetch_cutouts(
     output: AnyPath,
     survey: str,
     *,
-    bands: str = "grizy",
-    size: int = 64,
+    bands: str | None = None,
+    size: int | None = None,
     url: str | None = None,
     options: Mapping[str, str] | None = None,
     rate: float = 10.0,
@@ -77,10 +77,10 @@ def fetch_cutouts(
         Cutout store to write, a folder.
     survey : str
         Such as "ps1", "legacy"; `fetch_surveys` lists them.
-    bands : str
-        Bands in their order, such as "grz".
-    size : int
-        Width and height [pixel].
+    bands : str, optional
+        Bands in their order, such as "grz"; by default those on the survey's card, or "grizy".
+    size : int, optional
+        Width and height [pixel]; by default that on the survey's card, or 64.
     url : str, optional
         SIA2 query URL, or a mirror of another survey.
     options : dict, optional
@@ -126,7 +126,7 @@ def fetch_cutouts(
     from targetsel.surveys.registry import open_cutouts
     from targetsel.tables.hats_properties import is_hats
 
-    asked = parse_bands(bands)
+    asked = None if bands is None else parse_bands(bands)
     service = open_cutouts(survey, Web(rate), asked, size, **{"url": url, **(options or {})})
     sources = CatalogFile.open(catalog, ra_col, dec_col, id_col)
     parts = None
@@ -304,8 +304,8 @@ def trainingset(
     sample: str = "sdss-main",
     survey: str = "ps1",
     options: Mapping[str, str] | None = None,
-    bands: str = "grizy",
-    size: int = 64,
+    bands: str | None = None,
+    size: int | None = None,
     ensemble: AnyPath = DEFAULT,
     decoder: AnyPath | None = None,
     seed: int = 0,
@@ -328,10 +328,10 @@ def trainingset(
         Survey of the cutouts; `fetch_surveys` lists them.
     options : dict, optional
         Options of the survey, such as ``{"layer": "ls-dr9"}``.
-    bands : str
-        Bands in their order, such as "grz".
-    size : int
-        Width and height of cutouts [pixel].
+    bands : str, optional
+        Bands in their order, such as "grz"; by default those on the survey's card, or "grizy".
+    size : int, optional
+        Width and height of cutouts [pixel]; by default that on the survey's card, or 64.
     ensemble : str or Path
         Ensemble whose decoder gives the latents.
     decoder : str or Path, optional
@@ -380,7 +380,7 @@ def trainingset(
     from targetsel.training.from_archives import TrainingServices, find_sample, make_training_set
 
     web = Web(rate)
-    asked = parse_bands(bands)
+    asked = None if bands is None else parse_bands(bands)
     cutouts = open_cutouts(survey, web, asked, size, **(options or {}))
     services = TrainingServices(SkyServer(web), SdssSpectra(web), cutouts)
     chosen = decoder_file(fspath(ensemble), path_of(decoder))

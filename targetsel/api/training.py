@@ -38,6 +38,7 @@ def train(
     catalog: AnyPath | None = None,
     like: AnyPath | None = None,
     group: str | None = None,
+    survey: str | None = None,
     preset: str = "default",
     members: int | None = None,
     epochs: int | None = None,
@@ -75,6 +76,9 @@ def train(
         `selection_weights`).
     group : str, optional
         Column of the catalog; sources of one group stay together, in training or in testing.
+    survey : str, optional
+        Survey of the images, such as "hsc": its card gives `bands`, `size` and `bin` that are not
+        given, and the pixels of the store must be its.
     preset : str
         "default" or "wu-peek-2020".
     members, epochs : int, optional
@@ -114,7 +118,7 @@ def train(
     Raises
     ------
     CutoutError
-        If the store cannot be read.
+        If the store cannot be read, or its bands or pixels are not those of `survey`.
     SpectrumError
         If the spectra or latents cannot be read, or not one of both is given.
     CatalogError
@@ -167,6 +171,7 @@ def train(
     inputs = TrainingInputs.read(
         files,
         preset,
+        survey=survey,
         bands=None if bands is None else tuple(band.strip() for band in bands.split(",")),
         size=size,
         binning=bin,

@@ -56,6 +56,7 @@ GROUPS = {
         "restore": "score:restore",
     },
     "Archives": {
+        "surveys": "surveys:surveys",
         "fetch": "fetch:app",
         "trainingset": "fetch:trainingset",
     },

@@ -38,10 +38,10 @@ def docs(
 def write_reference(folder: Path) -> None:
     """Write the pages of the reference, for Sphinx with MyST's definition lists, to a folder.
 
-    They are commands.md, rule-language.md, columns.md, tools.md and errors.md.
+    They are commands.md, rule-language.md, columns.md, surveys.md, tools.md and errors.md.
     """
     from targetsel.cli import GROUPS
-    from targetsel.manual import columns, errors, expressions, tools
+    from targetsel.manual import columns, errors, expressions, surveys, tools
 
     folder.mkdir(parents=True, exist_ok=True)
     about = (
@@ -51,5 +51,5 @@ def write_reference(folder: Path) -> None:
     found = list(lookup.commands())
     sections = {group: [each for each in found if each.group == group] for group in GROUPS}
     (folder / "commands.md").write_text(page("Commands", about, sections), encoding="utf-8")
-    for module in (expressions, columns, tools, errors):
+    for module in (expressions, columns, surveys, tools, errors):
         module.write(folder)

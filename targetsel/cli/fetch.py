@@ -73,10 +73,18 @@ def cutouts(
     ],
     survey: SurveyOption,
     output: Annotated[Path, typer.Option("-o", "--output", help="Store to write, a folder.")],
-    bands: Annotated[str, typer.Option(help="Bands in order, such as grz.")] = "grizy",
+    bands: Annotated[
+        str | None,
+        typer.Option(help="Bands in order, such as grz. Default: the survey's, or grizy."),
+    ] = None,
     size: Annotated[
-        int, typer.Option(min=1, max=3000, help="Width and height of a cutout, in pixels.")
-    ] = 64,
+        int | None,
+        typer.Option(
+            min=1,
+            max=3000,
+            help="Width and height of a cutout, in pixels. Default: the survey's, or 64.",
+        ),
+    ] = None,
     url: Annotated[
         str | None, typer.Option(help="SIA2 query URL, or a mirror of another survey.")
     ] = None,
@@ -243,10 +251,18 @@ def trainingset(
         typer.Option(help="Survey of the cutouts; 'targetsel fetch surveys' lists them."),
     ] = "ps1",
     options: SurveyOptions = None,
-    bands: Annotated[str, typer.Option(help="Bands in order, such as grz.")] = "grizy",
+    bands: Annotated[
+        str | None,
+        typer.Option(help="Bands in order, such as grz. Default: the survey's, or grizy."),
+    ] = None,
     size: Annotated[
-        int, typer.Option(min=1, max=3000, help="Width and height of a cutout, in pixels.")
-    ] = 64,
+        int | None,
+        typer.Option(
+            min=1,
+            max=3000,
+            help="Width and height of a cutout, in pixels. Default: the survey's, or 64.",
+        ),
+    ] = None,
     ensemble: EnsembleOption = DEFAULT,
     decoder: DecoderOption = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the random choice of sources.")] = 0,

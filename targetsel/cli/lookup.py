@@ -35,11 +35,13 @@ KINDS = {
     "columns": "manual.columns:columns",
     "errors": "manual.errors:classes",
     "names in Python": "manual.python:names",
+    "surveys": "manual.surveys:survey_cards",
     "assignment tools": "manual.tools:tools",
     "pages": "manual.pages:pages",
 }
 
-SLOW = {"commands", "files", "columns", "assignment tools"}  # to gather, since they import much
+# Those that import much to be gathered.
+SLOW = {"commands", "files", "columns", "surveys", "assignment tools"}
 
 
 class ShownText(str):

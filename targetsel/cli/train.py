@@ -50,6 +50,14 @@ def train(
             "testing. Default: group_id, or else every source is its own group."
         ),
     ] = None,
+    survey: Annotated[
+        str | None,
+        typer.Option(
+            help="Survey of the images, such as hsc ('targetsel surveys' lists them): its card "
+            "gives bands, size and bin that are not given here, and the pixels of STORE must be "
+            "its."
+        ),
+    ] = None,
     preset: Annotated[str, typer.Option(help="Recipe: default or wu-peek-2020.")] = "default",
     members: Annotated[
         int | None,
@@ -120,6 +128,7 @@ def train(
         catalog=catalog,
         like=like,
         group=group,
+        survey=survey,
         preset=preset,
         members=members,
         epochs=epochs,

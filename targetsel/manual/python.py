@@ -25,7 +25,7 @@ TASKS = {
         *("rule_columns", "rule_functions", "rule_schema"),
     ),
     "Cutouts and spectra": (
-        *("pack", "fetch_surveys", "fetch_catalog", "fetch_cutouts", "fetch_spectra"),
+        *("pack", "survey", "fetch_surveys", "fetch_catalog", "fetch_cutouts", "fetch_spectra"),
         *("encode_spectra", "measure_spectra", "calibrate_lines", "apply_lines"),
     ),
     "Training and calibration": (

@@ -29,7 +29,7 @@ CARD = SurveyCard(
     binning=2,
     wings=Wings(beta=3.0, aureole=0.03, offset=0.01),
     sources=(
-        "Mellier et al. (2025, A&A 697, A1): depth, PSF, zodiacal light, rounded from memory",
+        "Mellier et al. (2025, A&A 697, A1): depth, PSF, zodiacal light, rounded, not checked",
         "wings of the PSF set by hand",
     ),
 )

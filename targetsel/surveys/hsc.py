@@ -29,7 +29,7 @@ CARD = SurveyCard(
     binning=2,
     mask_bits={"BAD": 0, "SAT": 1, "CR": 3, "EDGE": 4, "NO_DATA": 8, "BRIGHT_OBJECT": 9},
     sources=(
-        "Aihara et al. (2022, PASJ 74, 247): seeing, depth, rounded from memory",
+        "Aihara et al. (2022, PASJ 74, 247): seeing, depth, rounded, not checked",
         "sky set by hand",
         "planes of masks since PDR2",
     ),

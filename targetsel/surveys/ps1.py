@@ -66,7 +66,7 @@ CARD = SurveyCard(
     sources=(
         "Chambers et al. (2016, arXiv:1612.05560): seeing, depth",
         "Tonry et al. (2012, ApJ 750, 99): sky, rounded",
-        "Waters et al. (2020, ApJS 251, 4): mask bits, from memory",
+        "Waters et al. (2020, ApJS 251, 4): mask bits, not checked",
     ),
 )  # fmt: skip
 BANDS = "".join(CARD.band_names)

@@ -33,6 +33,7 @@ _ERRORS: dict[str, type[TargetselError]] = {
     "cutouts": CutoutError,
     "spectra": SpectrumError,
 }
+USUAL_BANDS, USUAL_SIZE = tuple("grizy"), 64  # of cutouts from a survey without a card
 _GIVEN = ("web", "bands", "size")  # parameters of openers that are not options
 
 
@@ -117,10 +118,12 @@ def find_card(name: str, error: type[TargetselError] = CutoutError) -> SurveyCar
         Of the class `error`, if there is no survey of this name with a card; it names those that
         have one.
     """
-    for survey in surveys().values():
-        if survey.card and str(name).lower() in (survey.name, *survey.also):
-            return survey.card
-    raise error(unknown("survey", str(name), cards()))
+    having = [survey for survey in surveys().values() if survey.card]
+    known = {each: survey.card for survey in having for each in (survey.name, *survey.also)}
+    card = known.get(str(name).lower())
+    if card is None:
+        raise error(unknown("survey", str(name), known))
+    return card
 
 
 @dataclass(frozen=True)
@@ -192,12 +195,16 @@ def open_spectra(name: str, web: Web, url: str | None = None) -> SpectrumService
 
 
 def open_cutouts(
-    name: str, web: Web, bands: tuple[str, ...], size: int, **options: Any
+    name: str, web: Web, bands: tuple[str, ...] | None, size: int | None, **options: Any
 ) -> ImageService:
     """The images of a survey, as cutouts of `size` pixels in `bands`.
 
     Parameters
     ----------
+    bands : tuple of B strings, optional
+        Default: those of the survey's card, or grizy.
+    size : int, optional
+        Default: that of the card, or 64.
     options
         Those of the survey (see `options_of`), as text or as they are; None stands for no option.
 
@@ -207,6 +214,9 @@ def open_cutouts(
         If there is no such survey or it has no images, or an option is missing, unknown or has a
         value that cannot be used.
     """
+    card = surveys()[name].card if name in surveys() else None
+    bands = bands or (card.band_names if card else USUAL_BANDS)
+    size = size or (card.cutout_size if card else USUAL_SIZE)
     return _open("cutouts", name, options, web=web, bands=bands, size=size)
 
 

@@ -51,7 +51,7 @@ CARD = SurveyCard(
     zeropoint=22.5,
     unit="nanomaggy",
     cutout_size=48,
-    sources=("sdss.org/dr17/imaging/other_info: seeing, depth, sky, rounded from memory",),
+    sources=("sdss.org/dr17/imaging/other_info: seeing, depth, sky, rounded, not checked",),
 )
 RELEASE = 17
 SKYSERVER = "https://skyserver.sdss.org"

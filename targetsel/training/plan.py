@@ -14,16 +14,18 @@ from pydantic import BaseModel
 
 from targetsel.documents.models import validate_values
 from targetsel.errors import CatalogError, EnsembleError, SpectrumError, shown, unknown
-from targetsel.imaging.store import CutoutStore
+from targetsel.imaging.store import CutoutStore, check_suits
 from targetsel.imaging.stretch import Stretch
 from targetsel.networks.aperture_photometry import ASINH_SCALE, LINEAR_SCALE
-from targetsel.networks.input_plan import InputPlan
+from targetsel.networks.input_plan import SMALLEST, InputPlan
 from targetsel.networks.network import NetworkPlan, presets
 from targetsel.networks.redshift_scale import RedshiftScale
 from targetsel.scoring.ensemble import Ensemble, decoder_file, find_ensemble
 from targetsel.sky.catalog import Catalog, CatalogFile
 from targetsel.spectra.apertures import APERTURE, are_alike
 from targetsel.spectra.decoder import FILE_NAME, Decoder
+from targetsel.surveys.card import SurveyCard
+from targetsel.surveys.registry import find_card
 from targetsel.tables.any_format import is_simulated
 from targetsel.training.examples import recorded_split
 from targetsel.training.labels import SMALLEST_SCATTER, Labels
@@ -358,6 +360,7 @@ class TrainingInputs:
         files: TrainingFiles,
         preset: str = "default",
         *,
+        survey: str | None = None,
         bands: tuple[str, ...] | None = None,
         size: int | None = None,
         binning: int | None = None,
@@ -373,9 +376,11 @@ class TrainingInputs:
         files : TrainingFiles
         preset : str
             One of `RECIPES`.
+        survey : str, optional
+            Survey whose card gives bands, size and binning that are not given.
         bands, size, binning
-            Bands, size and binning of the networks' input. None: those of the store, or of the
-            ensemble to start from.
+            Bands, size and binning of the networks' input. None: those of the survey, of the store
+            or of the ensemble to start from.
         seed : int
             Seed of weights, batches, splits and the noise of labels.
         redshift : bool
@@ -399,6 +404,8 @@ class TrainingInputs:
         decoder, place = _decoder(files, start)
         store = CutoutStore.open(files.store)
         asked = _given({"bands": bands, "size": size, "binning": binning})
+        if survey is not None:
+            asked = _of_survey(find_card(survey, EnsembleError), store, **asked)
         options = _given(options | {"seed": seed})
         if start is None:
             input_plan = InputPlan.of_store(store, **asked)
@@ -424,6 +431,29 @@ class TrainingInputs:
             plan = replace(plan, network=network)
         plan = replace(plan, aperture=_aperture(aperture, labels, files, start))
         return cls(store, labels, plan, decoder)
+
+
+def _of_survey(
+    card: SurveyCard,
+    store: CutoutStore,
+    bands: tuple[str, ...] | None = None,
+    size: int | None = None,
+    binning: int | None = None,
+) -> dict[str, Any]:
+    """Bands, size and binning by a survey's card, where they are not given.
+
+    Of smaller cutouts than the card's, all whole bins are taken.
+
+    Raises
+    ------
+    CutoutError
+        If the store lacks one of the bands, or its pixels are not the survey's.
+    """
+    bands, binning = bands or card.band_names, binning or card.binning
+    place = f"survey '{card.name}'"
+    check_suits(store, bands, card.pixel_scale, SMALLEST, place, "name those it has with --bands")
+    whole = min(card.cutout_size, *store.shape[1:]) // binning * binning
+    return {"bands": bands, "size": size or whole, "binning": binning}
 
 
 def _aperture(

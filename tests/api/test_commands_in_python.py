@@ -44,6 +44,7 @@ PYTHON = {  # what does in Python what a command does, where it is not a functio
     "rules show": "Rules.read",
     "spectra encode": "encode_spectra",
     "spectra measure": "measure_spectra",
+    "surveys": "survey",
 }
 RENAMED = {  # parameters of commands to those of functions; "" for none
     "truth": "labelled",  # a pair in Python, so that one is not given without the other

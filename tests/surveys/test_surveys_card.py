@@ -48,6 +48,8 @@ def test_a_survey_is_found_in_whatever_case_and_by_its_other_names(name):
 def test_an_unknown_card_is_told_with_those_there_are():
     with pytest.raises(MockError, match=r"unknown survey 'hcs'. Did you mean 'hsc'"):
         find_card("hcs", MockError)
+    with pytest.raises(CutoutError, match=r"unknown survey 'rubn'. Did you mean 'rubin'"):
+        find_card("rubn")
     with pytest.raises(CutoutError, match="unknown survey 'desi'"):
         find_card("desi")
 
