@@ -28,6 +28,8 @@ def select(
     rules: AnyRules,
     output: AnyPath | None = None,
     *,
+    known: AnyTable | Sequence[AnyTable] | None = None,
+    known_radius: float = 1.0,
     labelled: Labelled | None = None,
     with_funnels: bool = False,
     brightness: Sequence[str] = (),
@@ -43,6 +45,12 @@ def select(
         list.
     output : str or Path, optional
         File to write the list to, in the format of its ending; by default none.
+    known : str, Path, table, or a list of these, optional
+        Spectra that sources may have already: SDSS's specObj, DESI's redshift catalogs, or any
+        table of positions or ids. Known sources are left out of every class whose rules do not
+        name the column `known`, `known_redshift` or `known_sep`.
+    known_radius : float
+        Within which a spectrum belongs to the nearest source [arcsec].
     labelled : pair of str or Path, optional
         A scored catalog and the truth about its sources, for classes with a guarantee.
     with_funnels : bool
@@ -83,23 +91,34 @@ def select(
     >>> targets["source_id"].shape == (len(targets),)
     True
     """
+    from targetsel.scored.known_match import KnownSpectra
     from targetsel.selection.select import select as write
     from targetsel.selection.target_list import TargetList
 
     chosen, pair = Rules.of(rules), pair_of(labelled)
+    spectra = KnownSpectra.of(known, known_radius)
     return TargetList.made_by(
-        lambda path: write(scored, chosen, path, threads, pair, with_funnels, brightness), output
+        lambda path: write(scored, chosen, path, threads, pair, with_funnels, brightness, spectra),
+        output,
     )
 
 
 @with_addresses()
-def funnel(scored: AnyTable, rules: AnyRules) -> ClassReports[Funnel]:
+def funnel(
+    scored: AnyTable,
+    rules: AnyRules,
+    *,
+    known: AnyTable | Sequence[AnyTable] | None = None,
+    known_radius: float = 1.0,
+) -> ClassReports[Funnel]:
     """The sources that pass condition after condition, class by class, as `targetsel funnel`.
 
     Parameters
     ----------
     scored : Scored, str, Path or table
     rules : Rules, str, Path, dict, or a list of these
+    known, known_radius
+        Spectra that sources may have already, as for `select`.
 
     Returns
     -------
@@ -127,13 +146,21 @@ def funnel(scored: AnyTable, rules: AnyRules) -> ClassReports[Funnel]:
     >>> funnels[1].n_passed <= funnels[1].n_sources
     True
     """
+    from targetsel.scored.known_match import KnownSpectra
     from targetsel.selection.scored_sources import funnel as count
 
-    return count(Rules.of(rules), scored)
+    return count(Rules.of(rules), scored, KnownSpectra.of(known, known_radius))
 
 
 @with_addresses()
-def explain(scored: AnyTable, rules: AnyRules, source_id: int | str) -> ClassReports[Explanation]:
+def explain(
+    scored: AnyTable,
+    rules: AnyRules,
+    source_id: int | str,
+    *,
+    known: AnyTable | Sequence[AnyTable] | None = None,
+    known_radius: float = 1.0,
+) -> ClassReports[Explanation]:
     """Every condition for one source, as `targetsel explain` shows it.
 
     Parameters
@@ -142,6 +169,8 @@ def explain(scored: AnyTable, rules: AnyRules, source_id: int | str) -> ClassRep
     rules : Rules, str, Path, dict, or a list of these
     source_id : int or str
         As in the catalog.
+    known, known_radius
+        Spectra that sources may have already, as for `select`.
 
     Returns
     -------
@@ -169,9 +198,11 @@ def explain(scored: AnyTable, rules: AnyRules, source_id: int | str) -> ClassRep
     EXCITED False
     STAR_FORMING True
     """
+    from targetsel.scored.known_match import KnownSpectra
     from targetsel.selection.reports.explain import explain as of_source
 
-    return of_source(Rules.of(rules), str(source_id), scored)
+    spectra = KnownSpectra.of(known, known_radius)
+    return of_source(Rules.of(rules), str(source_id), scored, spectra)
 
 
 @with_addresses()

@@ -83,6 +83,23 @@ LabelledOption = Annotated[
         "same sources multiplies its risk by up to K.",
     ),
 ]
+KnownOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--known",
+        help="Spectra that sources may have already: SDSS's specObj, DESI's redshift catalogs, or "
+        "any table of positions or ids, in every format that catalogs have; may be repeated. Known "
+        "sources are left out of a class unless its rules name the column 'known', "
+        "'known_redshift' or 'known_sep'. Spectra with a warning do not make a source known.",
+    ),
+]
+KnownRadiusOption = Annotated[
+    float,
+    typer.Option(
+        "--known-radius",
+        help="Largest distance of such a spectrum from its source, the nearest, in arcsec.",
+    ),
+]
 TruthOption = Annotated[
     Path | None,
     typer.Option(

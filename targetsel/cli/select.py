@@ -13,6 +13,8 @@ from targetsel.cli.options import (
     BrightnessOption,
     ClassOption,
     FoundScoredArgument,
+    KnownOption,
+    KnownRadiusOption,
     LabelledOption,
     RulesOption,
     SourceIdOption,
@@ -25,6 +27,7 @@ from targetsel.documents.text_table import number
 from targetsel.errors import counted
 from targetsel.rules.rules import find_rules
 from targetsel.selection.guarantees import LOOKS
+from targetsel.selection.outcome import Selection
 from targetsel.tables.writing import format_note
 
 MOST_OVERLAPS = 6  # combinations of classes that are listed
@@ -59,6 +62,8 @@ def select(
         ),
     ] = False,
     threads: Annotated[int, typer.Option(min=1, max=256, help="Number of worker threads.")] = 1,
+    known: KnownOption = None,
+    known_radius: KnownRadiusOption = 1.0,
     labelled: LabelledOption = None,
     truth: TruthOption = None,
     brightness: BrightnessOption = None,
@@ -75,6 +80,8 @@ def select(
         scored,
         rules,
         None if dry_run else output,
+        known=known,
+        known_radius=known_radius,
         labelled=pair,
         with_funnels=with_funnels,
         brightness=brightness or (),
@@ -98,6 +105,8 @@ def select(
     )
     if found.overlaps:
         say(_several_classes(found.overlaps))
+    if found.known is not None:
+        _say_known(found)
     for condition, n in found.left_out.items():
         say(f"{condition}: leaves out {counted(n, 'source')}")
     for name, promise in found.guarantees.items():
@@ -107,13 +116,27 @@ def select(
     say_labelled(pair, scored)
     for line in found.brightness:
         say(line)
-    if found.caution:
-        say(f"caution: {found.caution}")
+    for caution in (*(found.known.cautions if found.known else ()), found.caution):
+        if caution:
+            say(f"caution: {caution}")
     where = f"written to {found.output}" if found.output else "chosen; nothing was written"
     sources, targets = counted(found.n_sources, "source"), counted(found.n_targets, "target")
     say(f"{targets} of {sources} {where}")
     if found.output and (note := format_note(found.output)):
         say(note)
+
+
+def _say_known(found: Selection) -> None:
+    """Say which sources have a spectrum already, and what became of them class by class."""
+    assert found.known is not None
+    for line in found.known.lines:
+        say(line)
+    for each in found.classes:
+        if each.n_known_left_out is None:
+            n = counted(each.n_known or 0, "known source")
+            say(f"{each.name}: its rules say what becomes of known sources; it keeps {n}")
+        else:
+            say(f"{each.name}: leaves out {counted(each.n_known_left_out, 'known source')}")
 
 
 def _several_classes(overlaps: Mapping[tuple[str, ...], int]) -> str:
@@ -129,26 +152,33 @@ def _several_classes(overlaps: Mapping[tuple[str, ...], int]) -> str:
     return f"{counted(n, 'target')} {verb} in several classes: {'; '.join(shown)}"
 
 
-def funnel(rules: RulesOption, scored: FoundScoredArgument) -> None:
+def funnel(
+    rules: RulesOption,
+    scored: FoundScoredArgument,
+    known: KnownOption = None,
+    known_radius: KnownRadiusOption = 1.0,
+) -> None:
     """Count, condition by condition, the sources that pass RULES.
 
     Example:
         targetsel funnel --rules emission
     """
-    say(api.funnel(scored, rules))
+    say(api.funnel(scored, rules, known=known, known_radius=known_radius))
 
 
 def explain(
     rules: RulesOption,
     id: SourceIdOption,
     scored: FoundScoredArgument,
+    known: KnownOption = None,
+    known_radius: KnownRadiusOption = 1.0,
 ) -> None:
     """Show every condition of RULES for one source: value, threshold, margin and probability.
 
     Example:
         targetsel explain --rules emission --id 119
     """
-    say(api.explain(scored, rules, id))
+    say(api.explain(scored, rules, id, known=known, known_radius=known_radius))
 
 
 def tune(

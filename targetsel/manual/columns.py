@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from targetsel.manual.entries import Entry, code, definitions, page, sentence
 from targetsel.scored.columns import CATALOG, scored_columns
+from targetsel.scored.known_columns import COLUMNS as KNOWN_COLUMNS
 from targetsel.spectra.lines import PROXIES
 from targetsel.tables.columns import ID, NEVER, Column
 from targetsel.tables.types import held
@@ -75,7 +76,7 @@ def _named(column: Column) -> Column:
 def _targets() -> Columns:
     from targetsel.selection.target_list import TARGETS
 
-    return [*TARGETS.columns, _brightness()]
+    return [*TARGETS.columns, _brightness(), *KNOWN_COLUMNS]
 
 
 def _brightness() -> Column:

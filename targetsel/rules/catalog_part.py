@@ -21,6 +21,7 @@ from targetsel.scored.columns import (
     predicts_redshift,
     scored_columns,
 )
+from targetsel.scored.known_columns import COLUMNS as KNOWN_COLUMNS
 
 Answer = f.Formula | bool  # a condition on the catalog, or the answer for every source
 
@@ -29,10 +30,14 @@ MIXED = "the catalog's part of the conditions below"
 
 def unseen_columns(schema: pa.Schema) -> frozenset[str]:
     """The columns of a scored catalog that may depend on pixels: from the first that `score` writes
-    to the end. Ids and positions are known wherever they stand."""
+    to the end. Ids and positions are known wherever they stand; which sources have a spectrum
+    already is not known before the selection."""
     written = {each.name for each in scored_columns(1, 1, predicts_redshift(schema))}
     first = min((k for k, name in enumerate(schema.names) if name in written), default=len(schema))
     own = column_names(schema)
+    added = [each.name for each in KNOWN_COLUMNS]
+    if schema.names[-len(added) :] == added:
+        first = min(first, len(schema) - len(added))
     return frozenset(schema.names[first:]) - {own.get(each.name, each.name) for each in CATALOG}
 
 

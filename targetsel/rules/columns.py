@@ -21,6 +21,7 @@ from targetsel.scored.columns import (
     ranges,
     scored_columns,
 )
+from targetsel.scored.known_columns import COLUMNS as KNOWN_COLUMNS
 from targetsel.spectra.photoz import PHOTOZ
 from targetsel.spectra.proxies import proxy_names
 from targetsel.tables.columns import ANYTHING, schema_of, unit_of
@@ -58,8 +59,11 @@ class CatalogColumns:
         return self._ranges.get(name, ANYTHING)
 
     def called_otherwise(self, name: str) -> str:
-        """The hint for `source_id`, `ra` or `dec` where this catalog's has another name, and for a
-        predicted redshift where none is; empty for other names."""
+        """The hint for `source_id`, `ra` or `dec` where this catalog's has another name, for a
+        predicted redshift where none is, and for what files of known spectra tell; empty for other
+        names."""
+        if name in {each.name for each in KNOWN_COLUMNS}:
+            return " Name the files of spectra that sources may have already with --known."
         without = is_scored(self.schema) and not predicts_redshift(self.schema)
         if without and name.startswith(PHOTOZ):
             return " No redshift is predicted in it: score it with an ensemble that predicts one."
@@ -131,8 +135,9 @@ class UnseenColumns(CatalogColumns):
     """
 
     def __init__(self) -> None:
-        super().__init__(schema_of([*CATALOG, *scored_columns(1, 1, redshift=True)]))
-        always = {each.name for each in (*CATALOG, *scored_columns(1, 1))}
+        columns = [*CATALOG, *scored_columns(1, 1, redshift=True), *KNOWN_COLUMNS]
+        super().__init__(schema_of(columns))
+        always = {each.name for each in (*CATALOG, *scored_columns(1, 1), *KNOWN_COLUMNS)}
         self.names = tuple(name for name in self.names if name in always)
         self._used: dict[str, tuple[str, SourceLocation]] = {}
 

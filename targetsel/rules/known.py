@@ -14,6 +14,7 @@ from targetsel.rules.columns import CatalogColumns
 from targetsel.rules.lint import STRANGE
 from targetsel.scored.columns import is_scored
 from targetsel.scored.file import ScoredFile
+from targetsel.scored.known_columns import with_known
 from targetsel.tables.columns import floats
 from targetsel.tables.formats import open_table
 from targetsel.tables.text import texts_in
@@ -79,14 +80,16 @@ def rule_columns(catalog: Path) -> tuple[RuleColumn, ...]:
 
 
 def known_of(catalog: Path) -> tuple[pa.Schema, float | None]:
-    """The schema of a scored catalog, and the share of its sources with low typicality."""
+    """The schema of a scored catalog, with what files of known spectra add, and the share of its
+    sources with low typicality."""
     with ScoredFile(catalog) as file:
-        if "typicality" not in file.schema.names:
-            return file.schema, None
+        schema = with_known(file.schema)
+        if "typicality" not in schema.names:
+            return schema, None
         values = [floats(table["typicality"]) for table in file.tables(["typicality"])]
     known = np.concatenate([np.empty(0), *values])
     known = known[~np.isnan(known)]
-    return file.schema, float((known < STRANGE).mean()) if len(known) else 0.0
+    return schema, float((known < STRANGE).mean()) if len(known) else 0.0
 
 
 def texts_of(catalog: Path) -> Callable[[str], list[str] | None]:

@@ -4,18 +4,20 @@ For each class:
 
 1. *footprint*: the source lies in the file's footprint;
 2. *where*: every condition is true (not merely unknown);
-3. *unless*: it obeys the conditions (these first four steps) of none of the classes named;
+3. *unless*: it obeys the conditions (these first five steps) of none of the classes named;
 4. *exclude*: it is on no list of sources to leave out, of the file or of the class;
-5. *guarantee*: it is more probable than the threshold that the purity asks for;
-6. *sample*: a hash of its id, the seed and the class is below the share to keep;
-7. *dedup*: among members closer together than the radius only the best is kept;
-8. *limit per_deg2*: of what is left, each pixel keeps its best;
-9. *limit total*: of what is left, the class keeps its best.
+5. *known*: where files of known spectra are given, and the class does not say what becomes of
+   known sources, it is not known;
+6. *guarantee*: it is more probable than the threshold that the purity asks for;
+7. *sample*: a hash of its id, the seed and the class is below the share to keep;
+8. *dedup*: among members closer together than the radius only the best is kept;
+9. *limit per_deg2*: of what is left, each pixel keeps its best;
+10. *limit total*: of what is left, the class keeps its best.
 
-The first six judge every source by itself: here they become conditions, which are counted in
+The first seven judge every source by itself: here they become conditions, which are counted in
 another order, those on the catalog alone first (`catalog_part`). The last three compare members
 with one another (`limits`); the best have the largest ``rank``, those without a rank come
-last, and the hash breaks ties (with ``by: hash``, only the hash decides in steps 8 and 9).
+last, and the hash breaks ties (with ``by: hash``, only the hash decides in steps 9 and 10).
 
 Across classes: a target carries the bits of all its classes; `priority`, `program` and
 `probability` are those of its class of highest priority, the lowest bit among equals.
@@ -26,7 +28,7 @@ a target never depends on its neighbours in another class.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -40,9 +42,12 @@ from targetsel.rules.binding import Binder
 from targetsel.rules.columns import CatalogColumns
 from targetsel.rules.rule_file import Exclusion, Preamble, TargetClass
 from targetsel.rules.rules import Rules
+from targetsel.scored.known_columns import DECIDING, KNOWN, drops_known
 from targetsel.sky.external_files import ExternalFiles
 from targetsel.sky.positions import Region
 from targetsel.tables.ids import uniform
+
+NOT_KNOWN = f.Flag(f.ColumnValue(KNOWN.name, "measured", "condition"), negated=True)
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,7 @@ class ClassFormulas:
     Attributes
     ----------
     conditions : tuple of Condition
-        The conditions of steps 1 to 6, in their order.
+        The conditions of steps 1 to 7, in their order.
     rank : Formula or None
     truth : Formula or None
         The class's claim about its members' true proxies (see `formula.truth`).
@@ -197,8 +202,9 @@ def _class_formulas(
         conditions.append(Condition("unless", f"not {other}", f.Except(members), place))
     for exclusion in (*target_class.preamble.exclude, *target_class.exclude):
         conditions.append(_not_excluded(exclusion, reader))
-    conditions += _sampled(target_class, reader)
     rank = reader.number(target_class.rank) if target_class.rank is not None else None
+    conditions += _not_known(target_class, conditions, (priority, rank), reader)
+    conditions += _sampled(target_class, reader)
     return ClassFormulas(
         target_class.name, tuple(conditions), rank, f.truth(claims), priority, region
     )
@@ -217,7 +223,23 @@ def _priority(target_class: TargetClass, reader: Binder) -> tuple[f.Formula, lis
 
 
 def _counts_for_unless(condition: Condition) -> bool:
-    return condition.step in ("footprint", "where", "unless", "exclude")
+    return condition.step in ("footprint", "where", "unless", "exclude", "known")
+
+
+def _not_known(
+    target_class: TargetClass,
+    conditions: Sequence[Condition],
+    others: Iterable[f.Formula | None],
+    reader: Binder,
+) -> list[Condition]:
+    """The condition that a source is not known, for a class that does not say it otherwise."""
+    if not drops_known(reader.columns.schema):
+        return []
+    own = (each.formula for each in conditions if each.step == "where")
+    for formula in (*own, *(each for each in others if each is not None)):
+        if any(column.name in DECIDING for column in f.columns(formula)):
+            return []
+    return [Condition("known", "not known", NOT_KNOWN, target_class.place_of())]
 
 
 def _inside(region: Region | None, target_class: TargetClass, reader: Binder) -> list[Condition]:

@@ -20,6 +20,7 @@ from targetsel.rules.plan import plan
 from targetsel.rules.rules import Rules
 from targetsel.scored.columns import STATUS, column_names
 from targetsel.scored.file import ScoredFile
+from targetsel.scored.known_match import add_nothing_known
 from targetsel.scored.known_sources import Join
 from targetsel.scored.truth import GROUP, Truth, check_groups
 from targetsel.selection.evaluation import all_hold, holds, probability
@@ -161,6 +162,7 @@ class ClaimOutcomes:
             If one is not such a file, or they share no source of which something is known.
         """
         with scored_catalog(scored, rules, quantiles) as catalog:
+            add_nothing_known(catalog.file)  # to choose those again is not the question here
             claim, conditions = catalog[name].claim, catalog.of_spectra(name)
             known = Truth.read(truth, catalog.file.schema)
             for proxy in sorted(f.proxies(claim) - {*known.names}):

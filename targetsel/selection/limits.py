@@ -1,4 +1,4 @@
-"""`dedup` and ``limit``: steps 7 to 9 of `rules.plan`, which compare the members of a class.
+"""`dedup` and ``limit``: steps 8 to 10 of `rules.plan`, which compare the members of a class.
 
 The outcome does not depend on the order or the pieces in which the members come.
 """
@@ -15,6 +15,7 @@ from targetsel.rules.plan import ClassFormulas
 from targetsel.rules.rule_file import TargetClass
 from targetsel.rules.rules import Rules
 from targetsel.scored.columns import column_names
+from targetsel.scored.known_columns import KNOWN, drops_known
 from targetsel.selection.membership import Membership
 from targetsel.sky.positions import SQUARE_DEGREES, Region, chord, coarser, unit_vectors
 from targetsel.tables.columns import floats
@@ -182,6 +183,8 @@ class Limits:
         Sources added of each class, and those of them that are kept.
     expected_true : ndarray, shape (C,)
         The sum of the probabilities of those that are kept.
+    known_kept : dict of str to int
+        Those of each class that are kept and have a spectrum already.
     n_sources, n_targets : int
         Sources added, and those that any class keeps.
     overlaps : Counter of tuple of str
@@ -192,6 +195,7 @@ class Limits:
         self.names = [each.name for each in classes]
         self.passed, self.selected = np.zeros((2, len(classes)), dtype=np.int64)
         self.expected_true = np.zeros(len(classes))
+        self.known_kept = dict.fromkeys(self.names, 0)
         self.n_sources = self.n_targets = 0
         self._n_left = 0
         self.overlaps: Counter[tuple[str, ...]] = Counter()
@@ -230,8 +234,15 @@ class Limits:
             self.selected += targets.selected.sum(axis=0)
             self.expected_true += np.nansum(targets.probability, axis=0)
             self.n_targets += len(targets)
+            self._count_known(targets)
             self._count_overlaps(targets.selected)
             yield targets
+
+    def _count_known(self, targets: Membership) -> None:
+        if drops_known(targets.sources.schema):
+            known = targets.sources.column(KNOWN.name).to_numpy()
+            for name, n in zip(self.names, targets.selected[known].sum(axis=0), strict=True):
+                self.known_kept[name] += int(n)
 
     def _count_overlaps(self, selected: np.ndarray) -> None:
         several = selected[selected.sum(axis=1) > 1]

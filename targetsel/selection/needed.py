@@ -23,6 +23,7 @@ from targetsel.rules.plan import ClassFormulas, Plan, plan
 from targetsel.rules.rules import Rules
 from targetsel.scored.columns import NOT_NEEDED, STATUS, column_names, not_needed
 from targetsel.scored.file import ScoredFile
+from targetsel.scored.known_columns import with_known
 from targetsel.selection.evaluation import holds
 from targetsel.selection.quantiles import catalog_quantiles
 from targetsel.selection.sources import Sources, columns_read
@@ -80,6 +81,7 @@ class Asked:
         quantiles: Sequence[Sequence[float | None]] | None = None,
     ) -> None:
         self._known = quantiles
+        schema = with_known(schema)  # which nobody knows before the selection
         self._part = CatalogPart(schema)
         self._plans = [(each, plan(each, schema)) for each in rules]
         named = {name: sha256 for _, each in self._plans for name, sha256 in each.files.items()}

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from targetsel.scored.known_match import KnownMatch
 from targetsel.selection.funnel import Funnel
 from targetsel.selection.guarantees import Guarantee
 
@@ -28,6 +29,10 @@ class ClassSummary:
     expected_true : float or None
         Expected number of the selected for which the class's claim is true; None where it claims
         nothing about spectra.
+    n_known_left_out, n_known : int or None
+        Sources that it leaves out for having a spectrum already, of those that obey all else; None
+        where its rules say what becomes of them. And those of its selected that have one. Both are
+        None where no files of spectra were given.
     """
 
     name: str
@@ -36,6 +41,8 @@ class ClassSummary:
     n_passed: int
     n_selected: int
     expected_true: float | None
+    n_known_left_out: int | None = None
+    n_known: int | None = None
 
     @property
     def expected_purity(self) -> float | None:
@@ -68,6 +75,8 @@ class Selection:
         What to know where an ensemble learnt from simulated images only; else empty.
     brightness : tuple of str
         Lines on what the list keeps of it.
+    known : KnownMatch or None
+        Which sources have a spectrum already, where files of spectra were given.
     """
 
     output: Path | None
@@ -80,3 +89,4 @@ class Selection:
     overlaps: Mapping[tuple[str, ...], int] = field(default_factory=dict)
     caution: str = ""
     brightness: tuple[str, ...] = ()
+    known: KnownMatch | None = None

@@ -28,6 +28,7 @@ from targetsel.rules.plan import ClassFormulas, Plan, plan
 from targetsel.rules.rules import Rules
 from targetsel.scored.columns import STATUS, not_needed
 from targetsel.scored.file import ROWS_PER_READ, ScoredFile
+from targetsel.scored.known_match import KnownMatch, KnownSpectra, add_known
 from targetsel.selection.class_reports import ClassReports
 from targetsel.selection.funnel import ConditionCounter, Funnel
 from targetsel.selection.membership import Membership, ids_serve, membership_of
@@ -358,6 +359,8 @@ class ScoredCatalog:
     ----------
     file : ScoredSources
     rules : Rules
+    known : KnownMatch or None
+        Which sources have a spectrum already, where files of spectra were given.
     plan : Plan
         The rules' formulas, in which quantiles of the catalog are still named.
     quantiles : mapping of CatalogQuantile to float
@@ -372,9 +375,13 @@ class ScoredCatalog:
     """
 
     def __init__(
-        self, file: ScoredSources, rules: Rules, quantiles: Mapping[f.Formula, float] | None = None
+        self,
+        file: ScoredSources,
+        rules: Rules,
+        quantiles: Mapping[f.Formula, float] | None = None,
+        known: KnownMatch | None = None,
     ) -> None:
-        self.file, self.rules = file, rules
+        self.file, self.rules, self.known = file, rules, known
         if quantiles is not None:
             self.quantiles = quantiles
 
@@ -426,7 +433,10 @@ class ScoredCatalog:
 
 @contextlib.contextmanager
 def scored_catalog(
-    path: Path, rules: Rules, quantiles: Mapping[f.Formula, float] | None = None
+    path: Path,
+    rules: Rules,
+    quantiles: Mapping[f.Formula, float] | None = None,
+    known: KnownSpectra | None = None,
 ) -> Iterator[ScoredCatalog]:
     """The scored file at a path, together with rules.
 
@@ -436,19 +446,21 @@ def scored_catalog(
     rules : Rules
     quantiles : mapping of CatalogQuantile to float, optional
         Quantiles of another catalog; by default the file is read for its own.
+    known : KnownSpectra, optional
+        Files of spectra that sources may have already: the file then has columns of it.
 
     Raises
     ------
     CatalogError
-        If the file is missing, damaged or not a scored file.
+        If the file is missing, damaged or not a scored file; or as `KnownSpectra.match`.
     """
     with ScoredSources(path) as file:
-        yield ScoredCatalog(file, rules, quantiles)
+        yield ScoredCatalog(file, rules, quantiles, add_known(file, known))
 
 
-def funnel(rules: Rules, scored: Path) -> ClassReports[Funnel]:
+def funnel(rules: Rules, scored: Path, known: KnownSpectra | None = None) -> ClassReports[Funnel]:
     """The funnels of all classes over a scored file, of the sources needed there."""
-    with scored_catalog(scored, rules) as catalog:
+    with scored_catalog(scored, rules, known=known) as catalog:
         file, classes = catalog.file, catalog.classes.values()
         counters = [ConditionCounter(each, catalog.part, whole=True) for each in classes]
         conditions = [part for each in classes for part in each.where]
@@ -459,6 +471,5 @@ def funnel(rules: Rules, scored: Path) -> ClassReports[Funnel]:
             needed = block.take(~left_out) if left_out.any() else block
             for each in counters:
                 each.passing(needed)
-        return ClassReports(
-            each.result(len(file) - n_not_needed, n_not_needed) for each in counters
-        )
+        results = (each.result(len(file) - n_not_needed, n_not_needed) for each in counters)
+        return ClassReports(results, "\n".join(catalog.known.lines) if catalog.known else "")

@@ -24,6 +24,7 @@ from targetsel.photometry.brightness import (
 )
 from targetsel.rules.rules import Rules
 from targetsel.scored.columns import NOT_NEEDED
+from targetsel.scored.known_match import KnownSpectra
 from targetsel.scored.simulated_training import caution_in
 from targetsel.selection.funnel import ConditionCounter, Funnel
 from targetsel.selection.guarantees import guaranteed, guarantees
@@ -56,6 +57,7 @@ def select(
     labelled: tuple[Path, Path] | None = None,
     with_funnels: bool = False,
     brightness: Sequence[str] = (),
+    known: KnownSpectra | None = None,
 ) -> Selection:
     """Write the target list of a scored file: `apply_rules` and `rank` in bounded memory.
 
@@ -83,6 +85,9 @@ def select(
     brightness : sequence of str
         Which column holds which band's fluxes or magnitudes, such as "r_sdss=rmag", where the
         scored file does not say it (see `photometry.brightness`). The list keeps and notes them.
+    known : KnownSpectra, optional
+        Files of spectra that sources may have already. Known sources are left out of every class
+        that does not say itself what becomes of them (see `rules.plan`).
 
     Raises
     ------
@@ -95,8 +100,8 @@ def select(
         If the list cannot be written; nothing is left then.
     """
     paths = paths_in([scored])
-    check_table_output(output, (*paths, *(labelled or ())))
-    with scored_catalog(scored, rules) as catalog:
+    check_table_output(output, (*paths, *(labelled or ()), *(known.paths if known else ())))
+    with scored_catalog(scored, rules, known=known) as catalog:
         file = catalog.file
         file.schema = with_brightness(file.schema, brightness, next(iter(paths), None))
         found = select_from(catalog, output, threads, labelled, with_funnels)
@@ -153,6 +158,11 @@ def select_from(
                 name: _finite(asdict(each)) for name, each in promises.items()
             }
             sink.footer["funnels"] = [_counted(each) for each in funnels]
+            if catalog.known is not None:
+                sink.footer["known"] = catalog.known.record | {
+                    "left_out": _known_left_out(counters, len(file)),
+                    "kept": limits.known_kept,
+                }
     summaries = tuple(
         ClassSummary(
             each.name,
@@ -161,6 +171,8 @@ def select_from(
             int(limits.passed[c]),
             int(limits.selected[c]),
             None if classes[c].truth is None else float(limits.expected_true[c]),
+            _known_left_out(counters, len(file)).get(each.name),
+            limits.known_kept[each.name] if catalog.known is not None else None,
         )
         for c, each in enumerate(rules.classes)
     )
@@ -174,7 +186,19 @@ def select_from(
         promises,
         dict(limits.overlaps.most_common()),
         caution_in(file.footer),
+        known=catalog.known,
     )
+
+
+def _known_left_out(counters: Sequence[ConditionCounter], n_sources: int) -> dict[str, int]:
+    """The known sources that obey all else of a class, for each class that leaves them out unasked
+    (see `rules.plan`)."""
+    return {
+        counter.name: n
+        for counter in counters
+        for each, n in counter.left_out(n_sources).items()
+        if each.step == "known"
+    }
 
 
 def _left_out(counters: Sequence[ConditionCounter], n_sources: int) -> dict[str, int]:

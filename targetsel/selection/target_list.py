@@ -27,6 +27,7 @@ from targetsel.rules.columns import STATISTICS, CatalogColumns, footer
 from targetsel.rules.plan import ClassFormulas, Plan, plan
 from targetsel.rules.rules import Rules
 from targetsel.scored.columns import column_names
+from targetsel.scored.known_columns import added_names
 from targetsel.scored.simulated_training import CAUTION, caution_in
 from targetsel.selection.limits import Limits
 from targetsel.selection.membership import LEAST, Membership, check_unique
@@ -511,7 +512,7 @@ def _source_catalog(sources: pa.Table) -> pa.Array | pa.ChunkedArray:
 
 
 def carried(formulas: Sequence[ClassFormulas], schema: pa.Schema) -> list[str]:
-    """The catalog's columns that a target list keeps: brightness, and those that the rules read.
+    """The columns that a list keeps: brightness, known spectra, and those that the rules read.
 
     A predicted quantity brings its width and quantiles along.
     """
@@ -524,6 +525,7 @@ def carried(formulas: Sequence[ClassFormulas], schema: pa.Schema) -> list[str]:
             named |= {name + end for end in STATISTICS}
         used |= named
     used |= {each.name for each in photometric_columns(schema)}
+    used |= added_names(schema)
     used -= {"_healpix_29", *column_names(schema).values()}  # those have a place of their own
     return [
         name

@@ -398,6 +398,8 @@ class PositionColumns:
     path : Path
         The table, for errors.
     schema : pa.Schema
+    ra, dec : str, optional
+        Names of the columns; by default the usual names are looked for.
 
     Attributes
     ----------
@@ -410,9 +412,14 @@ class PositionColumns:
         If they are missing or ambiguous, hold no numbers, or are in a unit that is no angle.
     """
 
-    def __init__(self, path: Path, schema: pa.Schema) -> None:
+    def __init__(
+        self, path: Path, schema: pa.Schema, ra: str | None = None, dec: str | None = None
+    ) -> None:
         self.path = path
-        self.names = {role: find_column(path, schema.names, role) for role in ("ra", "dec")}
+        given = {"ra": ra, "dec": dec}
+        self.names = {
+            role: find_column(path, schema.names, role, given=name) for role, name in given.items()
+        }
         self._fields = [schema.field(name) for name in self.names.values()]
         for column in self._fields:
             _angle_in(path, column)

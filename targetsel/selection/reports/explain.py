@@ -19,6 +19,8 @@ from targetsel.rules import formula as f
 from targetsel.rules.plan import ClassFormulas
 from targetsel.rules.rules import Rules
 from targetsel.scored.columns import NOT_NEEDED, STATUS, UNMEASURED_PROXIES
+from targetsel.scored.known_columns import COLUMNS as KNOWN_COLUMNS
+from targetsel.scored.known_match import KnownSpectra
 from targetsel.selection.class_reports import ClassReports
 from targetsel.selection.evaluation import holds, probability, value
 from targetsel.selection.funnel import unknown
@@ -143,7 +145,9 @@ class Explanation:
         return "\n".join((f"{self.name}: {self.verdict}", *lines))
 
 
-def explain(rules: Rules, source_id: str, scored: Path) -> ClassReports[Explanation]:
+def explain(
+    rules: Rules, source_id: str, scored: Path, known: KnownSpectra | None = None
+) -> ClassReports[Explanation]:
     """The explanation of every class for the source with this id, written as in the catalog.
 
     Raises
@@ -151,16 +155,29 @@ def explain(rules: Rules, source_id: str, scored: Path) -> ClassReports[Explanat
     CatalogError
         If the scored file has no such source.
     """
-    with scored_catalog(scored, rules) as catalog:
+    with scored_catalog(scored, rules, known=known) as catalog:
         source = catalog.file.source(source_id)
         found = [explanation(each, source) for each in catalog.classes.values()]
         chosen = _chosen(catalog, found, catalog.file.ids(source))
         why = unpredicted(source)
+        observed = about_spectrum(source) if catalog.known is not None else ""
     explained = (
         replace(each, selected=selected, unpredicted=why)
         for each, selected in zip(found, chosen, strict=True)
     )
-    return ClassReports(explained, why)
+    return ClassReports(explained, " ".join(filter(None, (why, observed))))
+
+
+def about_spectrum(source: Sources) -> str:
+    """Whether a single source has a spectrum already, as a sentence."""
+    known, redshift, apart, failed = (source.table[each.name][0].as_py() for each in KNOWN_COLUMNS)
+    if not known and not failed:
+        return "No spectrum of it is known."
+    where = "" if apart is None else f", {apart:.2f} arcsec from it"
+    if failed:
+        return f"Its spectra were taken{where}, but have a warning or no redshift."
+    found = "" if redshift is None else f" at redshift {redshift:.5g}"
+    return f"It has a spectrum already{found}{where}."
 
 
 def unpredicted(source: Sources) -> str:
@@ -200,7 +217,7 @@ def _chosen(catalog: ScoredCatalog, found: list[Explanation], ids: pa.Array) -> 
     ):
         unguarded = tuple(each.model_copy(update={"guarantee": None}) for each in classes)
         rules = replace(catalog.rules, classes=unguarded)
-        targets = preview(ScoredCatalog(catalog.file, rules, catalog.quantiles))
+        targets = preview(ScoredCatalog(catalog.file, rules, catalog.quantiles, catalog.known))
         chosen = [pc.is_in(ids, targets.ids_of(each.name))[0].as_py() for each in found]
     return [
         None if explained.passed and each.guarantee is not None else selected
