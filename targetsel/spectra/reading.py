@@ -18,7 +18,8 @@ from astropy.io import fits
 from targetsel.errors import SpectrumError, absent
 from targetsel.spectra.apertures import APERTURE, aperture_in
 from targetsel.spectra.arrays import ArraySpectra, file_stem, pieces
-from targetsel.spectra.formats.registry import OpenSpectra, format_of, unknown_spectra
+from targetsel.spectra.formats.registry import OpenSpectra, format_of
+from targetsel.spectra.formats.with_specutils import unknown_spectra
 from targetsel.spectra.redshifts import FITS_SUFFIXES, SpectrumOptions
 from targetsel.spectra.spectrum import ObservedSpectrum, UnusableSpectrum
 from targetsel.tables.any_format import footer_if_any

@@ -74,24 +74,3 @@ def formats() -> tuple[SpectrumFormat, ...]:
 def format_of(hdus: HDUList) -> SpectrumFormat | None:
     """The kind of an open file, or None if it is of no survey that we know."""
     return next((each for each in formats() if each.holds(hdus)), None)
-
-
-def unknown_spectra(opened: OpenSpectra) -> Iterator[ObservedSpectrum | SpectrumError]:
-    """The spectra of a FITS file without tables that is of no kind of ours, if specutils knows it.
-
-    Raises
-    ------
-    SpectrumError
-        If it does not.
-    """
-    from targetsel.spectra.formats.with_specutils import is_known_to_specutils, specutils_spectra
-
-    if is_known_to_specutils(opened):
-        yield from specutils_spectra(opened)
-        return
-    kinds = ", ".join(each.name for each in formats())
-    raise SpectrumError(
-        f"{opened.place}: no table with columns flux, loglam and ivar, and no other spectra that "
-        f"are known ({kinds}). Give one of these, or a table with a spectrum in each row: "
-        "wavelength, flux, ivar and redshift."
-    )

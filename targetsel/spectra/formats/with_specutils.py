@@ -17,7 +17,7 @@ from astropy import units
 
 from targetsel.errors import ExtraError, SpectrumError
 from targetsel.extras import installed, require
-from targetsel.spectra.formats.registry import OpenSpectra, SpectrumFormat
+from targetsel.spectra.formats.registry import OpenSpectra, SpectrumFormat, formats
 from targetsel.spectra.grid import air_to_vacuum
 from targetsel.spectra.redshifts import StatedRedshift, check_warning, chosen_redshift
 from targetsel.spectra.spectrum import ObservedSpectrum, UnusableSpectrum
@@ -274,7 +274,7 @@ def _position(header: Mapping[str, Any]) -> tuple[float, float]:
     return np.nan, np.nan
 
 
-def is_known_to_specutils(opened: OpenSpectra) -> bool:
+def _is_known_to_specutils(opened: OpenSpectra) -> bool:
     """Whether specutils is installed and knows a file that we do not."""
     if not installed("specutils") or opened.path is None:
         return False
@@ -285,6 +285,25 @@ def is_known_to_specutils(opened: OpenSpectra) -> bool:
         with contextlib.suppress(Exception):  # of loaders that look into headers
             return bool(identify_spectrum_format(str(opened.path)))
     return False
+
+
+def unknown_spectra(opened: OpenSpectra) -> Iterator[ObservedSpectrum | SpectrumError]:
+    """The spectra of a FITS file without tables that is of no kind of ours, if specutils knows it.
+
+    Raises
+    ------
+    SpectrumError
+        If it does not.
+    """
+    if _is_known_to_specutils(opened):
+        yield from specutils_spectra(opened)
+        return
+    kinds = ", ".join(each.name for each in formats())
+    raise SpectrumError(
+        f"{opened.place}: no table with columns flux, loglam and ivar, and no other spectra that "
+        f"are known ({kinds}). Give one of these, or a table with a spectrum in each row: "
+        "wavelength, flux, ivar and redshift."
+    )
 
 
 FORMAT = SpectrumFormat(
