@@ -46,6 +46,7 @@ if TYPE_CHECKING:  # what `_HOMES` says, for type checkers
     from targetsel.api.priors import update_priors as update_priors
     from targetsel.api.priors import write_priors as write_priors
     from targetsel.api.reading import read as read
+    from targetsel.api.redshifts import join_redshifts as join_redshifts
     from targetsel.api.reports import density as density
     from targetsel.api.reports import evaluate as evaluate
     from targetsel.api.reports import randoms as randoms
@@ -151,6 +152,7 @@ _HOMES = {
         "write_priors",
     ),
     "api.reading": ("read",),
+    "api.redshifts": ("join_redshifts",),
     "api.reports": (
         "density",
         "evaluate",

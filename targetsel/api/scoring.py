@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,10 +16,12 @@ from targetsel.api.partitions import (
     is_partitioned,
     partitions_of,
 )
-from targetsel.errors import CutoutError
+from targetsel.api.redshifts import join_redshifts
+from targetsel.errors import CutoutError, SpectrographError
 from targetsel.remote.copies import copies, with_addresses
 from targetsel.rules.rules import AnyRules, Rules
 from targetsel.scoring import DEFAULT
+from targetsel.spectra.photoz import PHOTOZ
 from targetsel.tables.any_form import AnyTable, paths_in
 
 if TYPE_CHECKING:
@@ -247,6 +250,7 @@ def observe(
     redshift: str | float = "",
     redshift_error: str | float = "",
     redshift_grid: str | None = None,
+    redshift_pdf: AnyPath | None = None,
     ebv: str = "",
     dereddened: bool = False,
     workers: int = 1,
@@ -286,6 +290,9 @@ def observe(
     redshift_grid : str, optional
         "START:END", the redshifts of the first and last density, where `redshift` is a column
         with a list of densities.
+    redshift_pdf : str or Path, optional
+        File of redshifts, joined by id as `join_redshifts` does; `redshift` and `redshift_error`
+        are then its columns.
     ebv : str
         Column of Galactic E(B-V) [mag]; by default no dust.
     dereddened : bool
@@ -324,6 +331,18 @@ def observe(
     >>> seen["exposure_time_halpha"].shape == seen["snr_halpha"].shape
     True
     """
+    joined = None
+    if redshift_pdf is not None:
+        if redshift_grid is not None or (output is not None and is_partitioned(scored, output)):
+            raise SpectrographError(
+                f"{redshift_pdf}: is joined to a scored catalog in one file, without a redshift "
+                "grid. Join it with 'targetsel join-redshifts', and observe the result."
+            )
+        scored = join_redshifts(
+            scored, redshift_pdf, redshift=str(redshift), redshift_error=redshift_error
+        )
+        joined = scored.run
+        redshift, redshift_error = PHOTOZ, ""
     from targetsel.observing.observation import Observation, write_observed
     from targetsel.partitions.observing import HowToObserve, observe_partitions
     from targetsel.scored.rows import Scored, scored_into
@@ -350,7 +369,9 @@ def observe(
         return Scored(run.output, run)
     cluster.check_unused(next(iter(paths_in([scored])), "the scored catalog"))
     observation = Observation.of(scored, **words)
-    return scored_into(output, lambda path: write_observed(scored, observation, path))
+    return scored_into(
+        output, lambda path: replace(write_observed(scored, observation, path), joined=joined)
+    )
 
 
 @with_addresses("output", in_parts="scored")

@@ -52,6 +52,7 @@ GROUPS = {
         "export": "handoff:export",
         "import-assignment": "handoff:import_assignment",
         "assign": "handoff:assign",
+        "join-redshifts": "redshifts:join_redshifts",
         "observe": "observe:observe",
         "restore": "score:restore",
     },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -67,6 +68,13 @@ def observe(
             "a list of densities."
         ),
     ] = None,
+    redshift_pdf: Annotated[
+        Path | None,
+        typer.Option(
+            help="File of redshifts, joined by id as 'targetsel join-redshifts' does; --redshift "
+            "and --redshift-error are then its columns."
+        ),
+    ] = None,
     ebv: Annotated[
         str,
         typer.Option(
@@ -112,6 +120,7 @@ def observe(
         redshift=redshift,
         redshift_error=redshift_error,
         redshift_grid=redshift_grid,
+        redshift_pdf=redshift_pdf,
         ebv=ebv,
         dereddened=dereddened,
         workers=workers or available_cores(),
@@ -128,7 +137,9 @@ def observe(
     for status, count in sorted(run.statuses.items(), key=lambda item: (-item[1], item[0])):
         say(f"{count:>10,}  {status}")
     dust = f"dimmed by dust of '{ebv}'" if ebv else "without Galactic dust"
-    if run.predicted:
+    if run.joined is not None:
+        say(f"redshifts of {redshift_pdf} for {run.joined.n_matched:,} sources, else photoz")
+    elif run.predicted:
         say("redshifts as predicted from the images, photoz, with their errors")
     say(f"continuum from {', '.join(run.continuum)}")
     say(f"{run.exposure.spectrograph.name}, {run.exposure.time:g} s, lines {dust}")

@@ -202,6 +202,12 @@ def _priors() -> Columns:
             *prior_columns(1, 1, 1)]  # fmt: skip
 
 
+def _joined() -> Columns:
+    from targetsel.redshifts.joining import ORIGIN
+
+    return [ORIGIN]
+
+
 def _updated() -> Columns:
     from targetsel.priors.columns import update_columns
 
@@ -281,6 +287,8 @@ KINDS = (
                _map, True),
     KindOfFile("comparison", "compare", "The scored catalog, with these columns after its own.",
                _compared),
+    KindOfFile("joined redshifts", "join-redshifts", "The scored catalog, with this column after "
+               "its own. `photoz`, where it had none, is as `score` writes it.", _joined),
     KindOfFile("observation", "observe", "The scored catalog, with these columns after its own.",
                _observed),
     KindOfFile("calibrated widths", "lines apply", "The scored catalog, with these columns after "

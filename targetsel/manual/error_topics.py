@@ -110,6 +110,7 @@ TOPICS: dict[str, dict[str, str]] = {
     "Predicting an observation": {
         "The spectrograph": "observing",
         "Redshifts": "observing.redshift",
+        "Redshifts from elsewhere": "redshifts",
         "Sites": "nights.sites",
         "Nights and what is up": "nights",
     },

@@ -34,7 +34,8 @@ TASKS = {
         *("train_decoder", "import_decoder", "import_ensemble", "ensemble_presets", "export_onnx"),
     ),
     "Priors and observing": (
-        *("observe", "compare", "write_priors", "update_priors", "fit_residual"),
+        *("join_redshifts", "observe", "compare", "write_priors", "update_priors"),
+        *("fit_residual",),
     ),
     "Large catalogs": ("partition", "score_catalog", "select_catalog", "status"),
     "Hand-off": ("export", "assign", "import_assignment", "restore"),

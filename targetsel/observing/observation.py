@@ -20,6 +20,7 @@ from targetsel.observing.derived import DerivedPosterior, between, correlated_sc
 from targetsel.observing.lines import QUANTITIES, Line, ObservedLine, chosen_lines
 from targetsel.observing.redshift import Redshift, of_each
 from targetsel.observing.spectrograph import LONGEST, Exposure, Spectrograph, share_in_fiber
+from targetsel.redshifts.joining import JoinedRedshifts
 from targetsel.scored.columns import NOT_NEEDED, SUMMARIES, not_needed, posterior_columns
 from targetsel.scored.file import ScoredFile
 from targetsel.scored.slim import compression
@@ -275,6 +276,8 @@ class ObservedRun:
         Whether redshifts are those that the ensemble predicts.
     caution : str
         What to know where line strengths are of another fiber than the spectrograph's; else empty.
+    joined : JoinedRedshifts or None
+        The counts of redshifts from a file, where one was given.
     """
 
     statuses: Counter[str]
@@ -282,6 +285,7 @@ class ObservedRun:
     exposure: Exposure
     predicted: bool = False
     caution: str = ""
+    joined: JoinedRedshifts | None = None
 
 
 def write_observed(scored: AnyTable, observation: Observation, output: Path) -> ObservedRun:
