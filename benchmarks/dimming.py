@@ -116,7 +116,7 @@ def report(
         first = first or (width, rms)
         shift = (off / width).mean(axis=0)
         inside = np.abs(found.probability_below(true) - 0.5) < 0.45
-        known = typicality(ensemble.novelty, ensemble.input, cutouts, found.typicality)
+        known = typicality(ensemble.novelty, ensemble.inputs, cutouts, found.typicality)
         print(f"{step:6.1f} mag   {shift.mean():+7.3f}  {shift[np.abs(shift).argmax()]:+7.3f}  "
               f"{rms / first[1]:5.2f}  {np.median(width / first[0]):5.2f}  {inside.mean():8.3f}  "
               f"{known.share.mean():5.3f}  {known.support.mean():5.3f}")  # fmt: skip

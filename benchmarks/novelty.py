@@ -34,7 +34,7 @@ def typical(ensemble: Ensemble, flux: np.ndarray) -> Typicality:
     cutouts = Cutouts(np.arange(len(flux)), flux, ensemble.input.bands, ensemble.input.pixel_scale)
     whole = cutouts.take(cutouts.status == "ok")
     by_features = ensemble.predict(whole).typicality
-    return typicality(ensemble.novelty, ensemble.input, whole, by_features)
+    return typicality(ensemble.novelty, ensemble.inputs, whole, by_features)
 
 
 def auroc(ordinary: np.ndarray, strange: np.ndarray) -> float:

@@ -153,7 +153,7 @@ def typicality(ensemble: Ensemble, flux: np.ndarray) -> tuple[Typicality, np.nda
     checks = quality(cutouts.flux, sky)
     magnitude = central_magnitude(cutouts, reference_band(plan.bands))
     shown = appearance(cutouts.flux, plan.bands, magnitude)
-    by_features = reference.novelty(ensemble.features(cutouts.flux))
+    by_features = reference.novelty(ensemble.features(cutouts))
     return reference.typicality(by_features, checks, shown), reference.shares(checks)
 
 

@@ -25,6 +25,7 @@ from measuring import Figure, demonstration, over, print_figures, timed
 
 from targetsel.imaging.cutout import Cutouts, cut_out
 from targetsel.imaging.store import CutoutStore
+from targetsel.networks.inputs import Inputs
 from targetsel.networks.posterior import LatentPosterior
 from targetsel.novelty.novelty import Typicality, typicality
 from targetsel.scoring.ensemble import BATCH_SIZE, Ensemble
@@ -90,9 +91,10 @@ def stations_of(folder: Path, catalog: Catalog, ensemble: Ensemble) -> dict[str,
         return summarise(proxies.posterior) | {**ensemble.class_probabilities(proxies.shares)}
 
     def judged(piece: Cutouts, posterior: LatentPosterior) -> Typicality:
-        return typicality(ensemble.novelty, plan, piece, posterior.typicality)
+        return typicality(ensemble.novelty, ensemble.inputs, piece, posterior.typicality)
 
-    of_pieces = [pieces, cutouts, posteriors, [*map(summary, posteriors)],
+    inputs = [*map(Inputs.of, cutouts)]
+    of_pieces = [pieces, inputs, posteriors, [*map(summary, posteriors)],
                  [*map(judged, cutouts, posteriors)]]  # fmt: skip
     return {
         "cutouts read": lambda: [cut_out(each, store) for each in pieces],

@@ -45,6 +45,9 @@ if TYPE_CHECKING:  # what `_HOMES` says, for type checkers
     from targetsel.api.priors import fit_residual as fit_residual
     from targetsel.api.priors import update_priors as update_priors
     from targetsel.api.priors import write_priors as write_priors
+    from targetsel.api.published import ensemble_presets as ensemble_presets
+    from targetsel.api.published import import_decoder as import_decoder
+    from targetsel.api.published import import_ensemble as import_ensemble
     from targetsel.api.reading import read as read
     from targetsel.api.redshifts import join_redshifts as join_redshifts
     from targetsel.api.reports import density as density
@@ -75,11 +78,8 @@ if TYPE_CHECKING:  # what `_HOMES` says, for type checkers
     from targetsel.api.spectra import measure_spectra as measure_spectra
     from targetsel.api.surveys import survey as survey
     from targetsel.api.training import distil as distil
-    from targetsel.api.training import ensemble_presets as ensemble_presets
     from targetsel.api.training import export_onnx as export_onnx
     from targetsel.api.training import fit_novelty as fit_novelty
-    from targetsel.api.training import import_decoder as import_decoder
-    from targetsel.api.training import import_ensemble as import_ensemble
     from targetsel.api.training import train as train
     from targetsel.api.training import train_decoder as train_decoder
     from targetsel.cli.lookup import docs as docs
@@ -151,6 +151,11 @@ _HOMES = {
         "update_priors",
         "write_priors",
     ),
+    "api.published": (
+        "ensemble_presets",
+        "import_decoder",
+        "import_ensemble",
+    ),
     "api.reading": ("read",),
     "api.redshifts": ("join_redshifts",),
     "api.reports": (
@@ -192,11 +197,8 @@ _HOMES = {
     "api.surveys": ("survey",),
     "api.training": (
         "distil",
-        "ensemble_presets",
         "export_onnx",
         "fit_novelty",
-        "import_decoder",
-        "import_ensemble",
         "train",
         "train_decoder",
     ),

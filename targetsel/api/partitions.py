@@ -129,8 +129,8 @@ def partitions_of(catalog: Any) -> HatsCatalog:
     return opened(paths_in([catalog])[0])
 
 
-def check_on_disk(**given: AnyCutouts | AnyEnsemble) -> None:
-    """Refuse cutouts and ensembles, by their names, that other processes cannot read.
+def check_on_disk(**given: object) -> None:
+    """Refuse cutouts, ensembles and embeddings, by their names, that other processes cannot read.
 
     Raises
     ------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -42,6 +43,7 @@ def score(
     ensemble: AnyEnsemble = DEFAULT,
     output: AnyPath | None = None,
     *,
+    embeddings: AnyTable | None = None,
     calibrated: bool = True,
     seed: int = 0,
     threads: int = 1,
@@ -71,13 +73,16 @@ def score(
         A store; or images, which are packed first as `pack` does, to a temporary folder; with
         `rules`, those of needed sources alone. The catalog itself stands for the images in its
         column `image`. By default the folder cutouts beside the catalog's file; where there is
-        none, these images.
+        none, these images. An ensemble that takes embeddings alone takes none.
     ensemble : str, Path or Ensemble
         A folder, the name of a shipped one, or one that was read.
     output : str or Path, optional
         File to stream to, for catalogs of any size; by default the result stays in memory. A
         folder, for a catalog in HATS: each partition is scored by itself, and the folder becomes a
         HATS catalog once all are; ``run`` says which failed.
+    embeddings : str, Path or table, optional
+        The vectors of the sources, for an ensemble that was trained on such, in the column that
+        its card names.
     calibrated : bool
         Whether to apply the ensemble's calibration, where it is read here.
     seed : int
@@ -131,7 +136,8 @@ def score(
         If there are no cutouts, they do not suit the ensemble, or none is of a source of the
         catalog.
     EnsembleError
-        If there is no such ensemble or engine, or its folder is damaged.
+        If there is no such ensemble or engine, its folder is damaged, or the embeddings are others
+        than those of its training.
     ExtraError
         If the engine is not installed.
     OutputError
@@ -150,6 +156,8 @@ def score(
     >>> scored["ew_halpha"].shape == scored["source_id"].shape
     True
     """
+    from targetsel.embeddings.file import Embeddings
+    from targetsel.networks.inputs import InputsById
     from targetsel.scored.rows import Scored, scored_into
     from targetsel.scoring.rows import ScoreOptions
     from targetsel.scoring.stream import needed_sources
@@ -165,10 +173,13 @@ def score(
         from targetsel.partitions.scoring import HowToScore, score_partitions
 
         columns = {"ra_col": ra_col, "dec_col": dec_col, "id_col": id_col}
-        store = cutouts if cutouts is not None else usual_cutouts(catalog, **columns)
-        check_on_disk(cutouts=store, ensemble=ensemble)
+        store: Any = cutouts
+        if cutouts is None and (embeddings is None or _takes_cutouts(ensemble)):
+            store = usual_cutouts(catalog, **columns)
+        given = {"cutouts": store, "ensemble": ensemble, "embeddings": embeddings}
+        check_on_disk(**{name: each for name, each in given.items() if each is not None})
         how = HowToScore(
-            Path(str(store)),
+            None if store is None else Path(str(store)),
             str(ensemble),
             options,
             calibrated,
@@ -178,23 +189,30 @@ def score(
             chosen,
             columns,
             zeropoint,
+            None if embeddings is None else Path(str(embeddings)),
         )
         with cluster.run() as parts:
             run = score_partitions(partitions_of(catalog), how, Path(output), parts)
         return Scored(run.output, run)
     cluster.check_unused(next(iter(paths_in([catalog])), "the catalog"))
     sources = CatalogFile.open(catalog, ra_col, dec_col, id_col)
-    if cutouts is None:
-        cutouts = usual_cutouts(sources)
     network = ensemble_of(ensemble, device, calibrated, engine)
+    if cutouts is None and network.inputs.cutouts is not None:
+        cutouts = usual_cutouts(sources)
+    vectors = None
+    if embeddings is not None:
+        vectors = Embeddings.open(embeddings, network.inputs.column)
     ask = partial(Asked, chosen) if chosen else None
     needed = partial(needed_sources, sources, network, ask, brightness) if ask else None
-    with as_store(cutouts, sources, needed, zeropoint) as store:
+    images: Any = contextlib.nullcontext() if cutouts is None else as_store(
+        cutouts, sources, needed, zeropoint
+    )  # fmt: skip
+    with images as store:
         return scored_into(
             output,
             lambda path: stream(
                 sources,
-                store,
+                InputsById(store, vectors),
                 network,
                 path,
                 options,
@@ -203,6 +221,10 @@ def score(
                 ask=ask,
             ),
         )
+
+
+def _takes_cutouts(ensemble: AnyEnsemble) -> bool:
+    return ensemble_of(ensemble).inputs.cutouts is not None
 
 
 def usual_cutouts(catalog: AnyTable, **columns: str | None) -> Path:

@@ -1,8 +1,8 @@
-"""Ensembles and decoders trained or imported."""
+"""Ensembles and decoders trained."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,20 +18,22 @@ from targetsel.api.given import (
 )
 from targetsel.remote.copies import with_addresses
 from targetsel.scoring import DEFAULT
+from targetsel.tables.any_form import AnyTable
 
 if TYPE_CHECKING:
     from targetsel.imaging.store import CutoutStore
-    from targetsel.networks.network import NetworkPlan
     from targetsel.scoring.ensemble import Ensemble
     from targetsel.spectra.distilled import DistillationRecord
-    from targetsel.spectra.published import ImportedDecoder
 
 
 @with_addresses("output")
 def train(
-    store: AnyPath,
-    output: AnyPath,
+    store: AnyPath | None = None,
+    output: AnyPath | None = None,
     *,
+    embeddings: AnyTable | None = None,
+    embedding_col: str | None = None,
+    photometry: bool = False,
     spectra: AnyPath | None = None,
     latents: AnyPath | None = None,
     decoder: AnyPath | None = None,
@@ -58,10 +60,17 @@ def train(
 
     Parameters
     ----------
-    store : str or Path
-        Cutout store.
+    store : str or Path, optional
+        Cutout store; without it networks see `embeddings` alone.
     output : str or Path
         Folder of the new ensemble.
+    embeddings : str, Path or table, optional
+        Table with a vector of numbers for each source, such as a foundation model's embedding of
+        its image: in place of cutouts, or beside them.
+    embedding_col : str, optional
+        Column of the vectors; by default the only one, or that of `init`.
+    photometry : bool
+        Whether networks take the magnitudes in `catalog` beside the embeddings.
     spectra : str or Path, optional
         Spectra on the rest-frame grid, whose latents are learnt; or `latents` in their place.
     latents : str or Path, optional
@@ -118,12 +127,13 @@ def train(
     Raises
     ------
     CutoutError
-        If the store cannot be read, or its bands or pixels are not those of `survey`.
+        If the store cannot be read, its bands or pixels are not those of `survey`, or there is
+        neither a store nor embeddings.
     SpectrumError
         If the spectra or latents cannot be read, or not one of both is given.
     CatalogError
-        If a catalog cannot be read, lacks the column of groups, or labelled sources are too unlike
-        those of `like`.
+        If a catalog or the embeddings cannot be read, a column is missing, or labelled sources are
+        too unlike those of `like`.
     EnsembleError
         If an option does not suit the others or the ensemble to start from, there are too few
         sources, or the folder holds a training of something else.
@@ -154,12 +164,16 @@ def train(
     >>> len(ensemble.networks)
     1
     """
+    from targetsel.errors import OutputError
     from targetsel.scoring.ensemble import Ensemble
     from targetsel.training.ensemble_training import of_epochs, train_into
-    from targetsel.training.plan import TrainingFiles, TrainingInputs
+    from targetsel.training.files import TrainingFiles
+    from targetsel.training.plan import TrainingInputs
 
+    if output is None:
+        raise OutputError("no folder for the new ensemble. Name one: --output FOLDER.")
     files = TrainingFiles(
-        Path(store),
+        path_of(store),
         path_of(spectra),
         path_of(latents),
         path_of(decoder),
@@ -167,6 +181,9 @@ def train(
         group,
         None if init is None else str(init),
         path_of(like),
+        embeddings,
+        embedding_col,
+        photometry,
     )
     inputs = TrainingInputs.read(
         files,
@@ -250,159 +267,6 @@ def train_decoder(
     space = LatentSpace.parse(latents)
     recipe = DecoderRecipe(space, epochs, batch, one_cycle=one_cycle, seed=seed)
     return train_decoder_into(Path(spectra), Path(output), recipe, report)
-
-
-@with_addresses("output")
-def import_decoder(
-    weights: AnyPath, output: AnyPath, *, pca: AnyPath, mean_spectrum: AnyPath
-) -> ImportedDecoder:
-    """Import the published SDSS autoencoder, as `targetsel decoder import` does.
-
-    Parameters
-    ----------
-    weights : str or Path
-        The autoencoder, .pth; nothing in its pickle is executed.
-    output : str or Path
-        Decoder to write: a folder or .safetensors.
-    pca : str or Path
-        Pickled PCA of its latents.
-    mean_spectrum : str or Path
-        Mean of its training spectra, .npy.
-
-    Returns
-    -------
-    ImportedDecoder
-
-    Raises
-    ------
-    SpectrumError
-        If the mean spectrum is none of 1000 finite numbers.
-    EnsembleError
-        If the weights or the PCA cannot be read, or are of another architecture.
-    OutputError
-        If the decoder cannot be written.
-
-    See Also
-    --------
-    import_ensemble : Import the networks that belong to it.
-    train_decoder : Train another one.
-
-    Examples
-    --------
-    The authors' files are not in the demonstration.
-
-    >>> import targetsel as ts
-    >>> imported = ts.import_decoder(
-    ...     "0057.pth", "sdss", pca="latent_pca.pkl", mean_spectrum="meanspec.npy"
-    ... )
-    >>> imported.decoder.n_latents
-    6
-    """
-    from targetsel.spectra.published import import_decoder as read
-
-    return read(Path(weights), Path(pca), Path(mean_spectrum), Path(output))
-
-
-@with_addresses("output")
-def import_ensemble(
-    weights: AnyPaths,
-    output: AnyPath,
-    *,
-    decoder: AnyPath,
-    latent_rmse: Sequence[float],
-    mean: Sequence[float] | None = None,
-    std: Sequence[float] | None = None,
-    cutouts: AnyPath | CutoutStore | None = None,
-    size: int = 224,
-) -> Ensemble:
-    """Import the published hybrid networks, as `targetsel ensemble import` does.
-
-    Parameters
-    ----------
-    weights : str, Path, or several
-        One .pth file per member; nothing in their pickles is executed.
-    output : str or Path
-        Folder of the new ensemble.
-    decoder : str or Path
-        Decoder of the latents, which `import_decoder` wrote.
-    latent_rmse : sequence of float
-        Root mean square error of the prediction in each standardised latent.
-    mean, std : sequence of float, optional
-        Of the input in y, z, i, r, g [nanomaggy/pixel]; by default estimated from `cutouts`.
-    cutouts : CutoutStore, str or Path, optional
-        Cutouts like those of the training, for novelty too.
-    size : int
-        Width and height of cutouts [pixel].
-
-    Returns
-    -------
-    Ensemble
-
-    Raises
-    ------
-    CutoutError
-        If the store cannot be read, or has no source with all its pixels.
-    EnsembleError
-        If the weights are of another architecture, the decoder or the errors do not suit them, or
-        one of `mean` and `std` is missing.
-    OutputError
-        If the folder cannot be written.
-
-    See Also
-    --------
-    import_decoder : Import the decoder.
-    calibrate : Correct the ensemble.
-
-    Examples
-    --------
-    The authors' files are not in the demonstration; the decoder is that of the example of
-    `import_decoder`.
-
-    >>> import targetsel as ts
-    >>> ensemble = ts.import_ensemble(
-    ...     "hybrid.pth",
-    ...     "published",
-    ...     decoder="sdss",
-    ...     latent_rmse=[0.5, 0.6, 0.7, 0.8, 0.9, 0.9],
-    ...     cutouts="cutouts",
-    ...     size=64,
-    ... )
-    """
-    from targetsel.scoring.published import write_imported
-    from targetsel.spectra.decoder import Decoder
-
-    return write_imported(
-        paths_of(weights),
-        Path(output),
-        Decoder.read(Path(decoder)),
-        latent_rmse,
-        mean,
-        std,
-        None if cutouts is None else store_of(cutouts),
-        size,
-    )
-
-
-def ensemble_presets() -> dict[str, NetworkPlan]:
-    """The plans of the published networks by name, as `targetsel ensemble presets` lists them.
-
-    Returns
-    -------
-    dict of NetworkPlan
-
-    See Also
-    --------
-    import_ensemble : Import one of these networks.
-
-    Examples
-    --------
-    >>> import targetsel as ts
-    >>> "hybrid" in ts.ensemble_presets()
-    True
-    """
-    from targetsel.networks.network import presets
-
-    return presets()
 
 
 @with_addresses()

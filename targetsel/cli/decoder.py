@@ -74,7 +74,7 @@ def import_(
     Example, with the files of its authors:
         targetsel decoder import 0057.pth --pca latent_pca.pkl --mean-spectrum meanspec.npy -o sdss
     """
-    from targetsel.api.training import import_decoder
+    from targetsel.api.published import import_decoder
 
     imported = import_decoder(weights, output, pca=pca, mean_spectrum=mean_spectrum)
     for published, ours in imported.used.items():

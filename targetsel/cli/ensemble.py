@@ -23,7 +23,7 @@ def presets() -> None:
     Example:
         targetsel ensemble presets
     """
-    from targetsel.api.training import ensemble_presets
+    from targetsel.api.published import ensemble_presets
     from targetsel.networks.network import count_parameters
 
     print_table(
@@ -87,7 +87,7 @@ def import_(
         targetsel ensemble import hybrid.pth --decoder sdss --cutouts cutouts --size 64 \\
             --latent-rmse 0.5,0.6,0.7,0.8,0.9,0.9 -o published
     """
-    from targetsel.api.training import import_ensemble
+    from targetsel.api.published import import_ensemble
 
     ensemble = import_ensemble(
         weights,

@@ -67,6 +67,13 @@ def score(
             "the folder cutouts/ beside CATALOG; where there is none, these images."
         ),
     ] = None,
+    embeddings: Annotated[
+        Path | None,
+        typer.Option(
+            help="Table with the vectors that the ensemble was trained on, in place of cutouts or "
+            "beside them, in the same column. Any format but CSV."
+        ),
+    ] = None,
     ensemble: EnsembleOption = DEFAULT,
     output: Annotated[
         Path | None,
@@ -170,6 +177,7 @@ def score(
             catalog,
             cutouts,
             ensemble,
+            embeddings=embeddings,
             calibrated=not uncalibrated,
             device=chosen_device(device, engine),
             engine=engine.value,
@@ -184,13 +192,14 @@ def score(
         say_partitions(partitioned)
         return
     file = CatalogFile.open(catalog, ra_col=ra_col, dec_col=dec_col, id_col=id_col)
-    where = cutouts or api.usual_cutouts(file)
-    is_inside = is_catalog_itself(where, file)
     read = ensemble_of(ensemble, chosen_device(device, engine), not uncalibrated, engine.value)
+    where = cutouts or (api.usual_cutouts(file) if read.inputs.cutouts is not None else None)
+    is_inside = where is not None and is_catalog_itself(where, file)
     scored = score_it(
         file,
-        where if is_inside else store_of(where),
+        where if is_inside or where is None else store_of(where),
         read,
+        embeddings=embeddings,
         threads=threads or available_cores(),
     ).run
     assert isinstance(scored, ScoreRun)
@@ -202,6 +211,8 @@ def score(
     if is_inside:
         read_of = f"images of {scored.n_cutouts:,} of {n:,} sources were read from {where}"
         say(f"{read_of}, column image")
+    elif where is None:
+        say(f"{scored.n_cutouts:,} of {n:,} sources have a vector in {embeddings}")
     else:
         say(f"{scored.n_cutouts:,} of {n:,} sources have a cutout in {where}")
     for status, count in sorted(scored.statuses.items(), key=lambda item: -item[1]):

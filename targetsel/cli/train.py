@@ -13,8 +13,28 @@ from targetsel.workers.pool import available_cores
 
 
 def train(
-    store: Annotated[Path, typer.Argument(help="Cutout store.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the new ensemble.")],
+    store: Annotated[
+        Path | None,
+        typer.Argument(help="Cutout store. Without it networks see the vectors of --embeddings."),
+    ] = None,
+    embeddings: Annotated[
+        Path | None,
+        typer.Option(
+            help="Table with an id and a list of numbers in each row, such as a foundation model's "
+            "embeddings of images: in place of cutouts, or beside them. Any format but CSV."
+        ),
+    ] = None,
+    embedding_col: Annotated[
+        str | None,
+        typer.Option(help="Column of the vectors. Default: the only one, or that of --init."),
+    ] = None,
+    photometry: Annotated[
+        bool,
+        typer.Option(
+            "--photometry", help="Take the magnitudes in CATALOG too, beside the embeddings."
+        ),
+    ] = False,
     spectra: Annotated[
         Path | None,
         typer.Option(
@@ -111,7 +131,7 @@ def train(
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights, batches and splits.")] = 0,
     device: Annotated[Device, typer.Option(help="Device to train on.")] = Device.auto,
 ) -> None:
-    """Train an ensemble on the cutouts in STORE; resumes if interrupted.
+    """Train an ensemble on the cutouts in STORE, on embeddings or both; resumes if interrupted.
 
     Example:
         targetsel train cutouts --spectra spectra.parquet --init mock-ps1 \\
@@ -122,6 +142,9 @@ def train(
     card = api.train(
         store,
         output,
+        embeddings=embeddings,
+        embedding_col=embedding_col,
+        photometry=photometry,
         spectra=spectra,
         latents=latents,
         decoder=decoder,

@@ -102,7 +102,8 @@ TOPICS: dict[str, dict[str, str]] = {
         "Decoders": "spectra",
     },
     "Training": {
-        "The plan": "training training.plan api.training cli.ensemble",
+        "The plan": "training training.plan training.files api.training api.published cli.ensemble",
+        "Embeddings": "embeddings networks.vector_plan networks.inputs",
         "Labels, and spectra to train on": "training.labels training.training_spectra",
         "A training set from archives": "training.from_archives",
         "Checkpoints, and training that was stopped": "training.optimisation training.members",

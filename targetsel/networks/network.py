@@ -6,15 +6,17 @@ ln(1 + redshift). The targets share a mean and a full covariance.
 The xresnet plan (He et al. 2019, arXiv:1812.01187) with network deconvolution in the stem,
 everywhere or nowhere: the three contenders of Wu & Peek (2020, arXiv:2009.12318, Fig. 3), of which
 the first is their hybrid. The head gives a mean and a full covariance, or the mean alone as
-published. Aperture photometry of the cutout itself can join the pooled features, or stand alone.
+published. Aperture photometry of the cutout itself can join the pooled features, or stand alone,
+and so can features of a vector: an embedding of the source by another model.
 """
 
 from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
+import numpy as np
 import torch
 from pydantic import Field, StrictBool, model_validator
 from torch import Tensor, nn
@@ -33,6 +35,8 @@ BOTTLENECK_DEPTH = 50  # from this depth on blocks have three convolutions
 EXPANSION = 4  # output channels of a bottleneck over its inner ones
 ACTIVATIONS = {"relu": nn.ReLU, "mish": nn.Mish}
 DIAGONAL_FLOOR = 1e-2
+
+Numbers = TypeVar("Numbers", Tensor, np.ndarray)
 
 
 class NetworkPlan(DocumentModel):
@@ -68,9 +72,14 @@ class NetworkPlan(DocumentModel):
     softening : float
         Softening of the input's asinh stretch, which the photometry undoes [sky sigma]; 0 is
         linear.
+    vector : int
+        Number of numbers of a source's vector; 0 is without. `n_bands` is 0 where networks take
+        vectors and no cutouts.
+    vector_features : int
+        Number of features that the vector adds to the pooled ones.
     """
 
-    n_bands: Annotated[int, Field(ge=1, le=1000)] = 5
+    n_bands: Annotated[int, Field(ge=0, le=1000)] = 5
     n_latents: Annotated[int, Field(ge=1, le=1000)] = 6
     width: Annotated[float, Field(ge=0, le=16)] = 1.0
     depth: Literal[0, 18, 34, 50] = 18
@@ -84,12 +93,23 @@ class NetworkPlan(DocumentModel):
     latent_rmse: Annotated[tuple[Annotated[float, Field(gt=0)], ...], FromList] = ()
     photometry: Annotated[int, Field(ge=0, le=10_000)] = 0
     softening: Annotated[float, Field(ge=0)] = 0.0
+    vector: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    vector_features: Annotated[int, Field(ge=0, le=10_000)] = 0
 
     @model_validator(mode="after")
     def _check(self) -> NetworkPlan:
-        if not self.width and not self.photometry:
+        if not self.width and not self.photometry and not self.vector:
             raise ValueError(
                 "width and photometry are both 0, so the network sees nothing; set one of them"
+            )
+        if not self.n_bands and (self.width or self.photometry):
+            raise ValueError(
+                "n_bands is 0, so there are no cutouts; expected 0 for width and photometry too"
+            )
+        if bool(self.vector) != bool(self.vector_features):
+            raise ValueError(
+                f"vector is {self.vector} and vector_features {self.vector_features}; expected "
+                "both above 0, or both 0"
             )
         if self.latent_rmse and self.head != "mean":
             raise ValueError(
@@ -112,11 +132,12 @@ class NetworkPlan(DocumentModel):
     @property
     def n_features(self) -> int:
         """Number of features that the head takes."""
+        beside = self.photometry + self.vector_features
         if not self.width:
-            return self.photometry
+            return beside
         last = STAGE_WIDTHS[-1] if self.depth else STEM_WIDTHS[-1]
         expansion = EXPANSION if self.depth >= BOTTLENECK_DEPTH else 1
-        return expansion * self.channels(last) + self.photometry
+        return expansion * self.channels(last) + beside
 
     def channels(self, full: int) -> int:
         """Channels of a layer that has `full` of them at width 1."""
@@ -228,7 +249,11 @@ class ResidualBlock(nn.Module):
 
 
 class Network(nn.Module):
-    """Stretched cutouts (N, B, H, W) to targets: mean (N, D) and Cholesky factor (N, D, D)."""
+    """Inputs to targets: mean (N, D) and Cholesky factor (N, D, D).
+
+    Inputs are stretched cutouts (N, B, H, W), standardised vectors (N, E), or both in rows
+    (N, B H W + E), as `InputPlans.prepare` makes them.
+    """
 
     def __init__(self, plan: NetworkPlan):
         super().__init__()
@@ -243,6 +268,15 @@ class Network(nn.Module):
                 plan.n_bands, plan.photometry, ACTIVATIONS[plan.activation], plan.softening
             )
             n_in += plan.photometry
+        if plan.vector:
+            activation = ACTIVATIONS[plan.activation]
+            self.vector = nn.Sequential(
+                nn.Linear(plan.vector, plan.vector_features),
+                activation(),
+                nn.Linear(plan.vector_features, plan.vector_features),
+                activation(),
+            )
+            n_in += plan.vector_features
         self.head = nn.Linear(n_in, d if plan.head == "mean" else d + d * (d + 1) // 2)
         # On the device "meta", where a network is built to be read, there are no numbers to draw;
         # to pretend it, PyTorch imports its compiler, in a second of every command.
@@ -293,25 +327,28 @@ class Network(nn.Module):
 
     def features(self, x: Tensor, photometry: Tensor | None = None) -> Tensor:
         """Globally averaged features (N, F), F = 512 x width of a network of depth 18, followed by
-        those of the photometry.
+        those of the photometry and of the vector.
 
         Parameters
         ----------
         photometry : Tensor, shape (N, 7 B), optional
             Result of `measure_photometry` for these cutouts, if it is known already.
         """
+        cutouts, vectors = parted(x, self.plan)
         found: list[Tensor] = []
         if self.plan.width:
-            found.append(self.stages(self.pool(self.stem(x))).mean(dim=(2, 3)))
+            found.append(self.stages(self.pool(self.stem(cutouts))).mean(dim=(2, 3)))
         if self.plan.photometry:
             numbers = self.measure_photometry(x) if photometry is None else photometry
             assert numbers is not None
             found.append(self.photometry.of_numbers(numbers))
+        if self.plan.vector:
+            found.append(self.vector(vectors))
         return torch.cat(found, dim=1)
 
     def measure_photometry(self, x: Tensor) -> Tensor | None:
         """Aperture photometry of cutouts, the same for networks of one plan; None without it."""
-        return self.photometry.measured(x) if self.plan.photometry else None
+        return self.photometry.measured(parted(x, self.plan)[0]) if self.plan.photometry else None
 
     def posterior(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Mean (N, D) and lower Cholesky factor of the covariance (N, D, D) from features."""
@@ -360,6 +397,18 @@ class Network(nn.Module):
             network = cls(plan)
         load_weights(network, tensors, path, assign=True)
         return network
+
+
+def parted(x: Numbers, plan: NetworkPlan) -> tuple[Numbers, Numbers]:
+    """The stretched cutouts (N, B, H, W) and the vectors (N, E) in the inputs of a network.
+
+    Where the network takes one kind alone, the other is the same array.
+    """
+    if not plan.vector or not plan.n_bands:
+        return x, x
+    pixels, vectors = x[:, : -plan.vector], x[:, -plan.vector :]
+    side = math.isqrt(pixels.shape[1] // plan.n_bands)
+    return pixels.reshape(len(x), plan.n_bands, side, side), vectors
 
 
 # ---------------------------------------------------------------- the published networks

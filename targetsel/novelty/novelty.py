@@ -28,6 +28,7 @@ from targetsel.novelty.support import Support
 
 if TYPE_CHECKING:
     from targetsel.networks.input_plan import InputPlan
+    from targetsel.networks.inputs import AnyInputs, InputPlans, Inputs
 
 N_LEVELS = 201
 EDGE = 1e-4  # share beyond the outermost quantile
@@ -121,9 +122,10 @@ class NoveltyReference:
         features : ndarray, shape (M, N, F)
             Pooled features of each member; N is at least 4.
         checks : ndarray, shape (N, 9)
-            Result of `imaging.measurements.quality`.
+            Result of `imaging.measurements.quality`; NaN without images.
         appearance : ndarray, shape (R, 3)
-            Result of `imaging.measurements.appearance`; rows with NaN are left out.
+            Result of `imaging.measurements.appearance`, or what photometry tells of it; rows with
+            NaN in what is known of any are left out.
         """
         first, second = features[:, ::2], features[:, 1::2]
         mean = first.mean(axis=1)
@@ -132,12 +134,12 @@ class NoveltyReference:
             mean=mean,
             whitening=np.array([_whitening(each) for each in first - mean[:, None]]),
             checks=np.quantile(checks[::2], LEVELS, axis=0).T,
-            appearance=appearance[np.isfinite(appearance).all(axis=1)],
+            appearance=_known(appearance),
         )
         found = replace(found, distances=np.quantile(found.distance(second), LEVELS))
         oddest = _strangeness(found.shares(checks[1::2]).min(axis=1))
         found = replace(found, image=np.quantile(oddest, LEVELS))
-        odder = np.minimum(found.novelty(second), share_above(found.image, oddest))
+        odder = np.fmin(found.novelty(second), share_above(found.image, oddest))
         return replace(found, both=np.quantile(_strangeness(odder), LEVELS))
 
     def distance(self, features: np.ndarray) -> np.ndarray:
@@ -186,38 +188,51 @@ class NoveltyReference:
         by_image = share_above(self.image, _strangeness(shares.min(axis=1)))
         reason = np.array(tuple(CHECKS), dtype=object)[shares.argmin(axis=1)]
         reason[~(by_image < by_features)] = FEATURES
-        odder = np.minimum(by_features, by_image)
+        odder = np.where(np.isnan(by_features), np.nan, np.fmin(by_features, by_image))
         share = share_above(self.both, _strangeness(odder))
         return Typicality(share, by_features, by_image, reason, appearance, support)
 
 
 def typicality(
-    reference: NoveltyReference, plan: InputPlan, cutouts: Cutouts, by_features: np.ndarray
+    reference: NoveltyReference, plan: InputPlans, inputs: AnyInputs, by_features: np.ndarray
 ) -> Typicality:
-    """Typicality of N sources; NaN and None where the cutout's status is not "ok".
+    """Typicality of N sources; NaN and None where the status of the inputs is not "ok".
 
     Parameters
     ----------
-    plan : InputPlan
-        Input plan of the ensemble that the reference belongs to.
+    plan : InputPlans
+        Plans of the ensemble that the reference belongs to.
     by_features : ndarray, shape (N,)
         `LatentPosterior.typicality` of the same sources.
     """
-    cutouts = plan.select(cutouts)
-    known = np.flatnonzero(cutouts.status == "ok")
-    if len(known) == len(cutouts):
-        return reference.typicality(by_features, *image_numbers(cutouts, plan))
+    chosen = plan.select(inputs)
+    known = np.flatnonzero(chosen.status == "ok")
+    if len(known) == len(chosen):
+        return reference.typicality(by_features, *measured_numbers(chosen, plan))
     # In parts, as a copy of all their pixels takes longer than to measure some of them.
     starts = range(0, max(len(known), 1), COPIED_AT_ONCE)
-    parts = [image_numbers(cutouts.take(known[k : k + COPIED_AT_ONCE]), plan) for k in starts]
+    parts = [measured_numbers(chosen.take(known[k : k + COPIED_AT_ONCE]), plan) for k in starts]
     numbers = (np.concatenate(each) for each in zip(*parts, strict=True))
     found = reference.typicality(by_features[known], *numbers)
     whole = {}
     for name, values in vars(found).items():
         empty = {object: None, bool: False}.get(values.dtype.type, np.nan)
-        whole[name] = np.full((len(cutouts), *values.shape[1:]), empty, dtype=values.dtype)
+        whole[name] = np.full((len(chosen), *values.shape[1:]), empty, dtype=values.dtype)
         whole[name][known] = values
     return Typicality(**whole)
+
+
+def measured_numbers(inputs: Inputs, plan: InputPlans) -> tuple[np.ndarray, np.ndarray]:
+    """The numbers of the checks (N, 9) and the appearance (N, 3) of whole inputs.
+
+    Without cutouts there are no checks, and the appearance is what photometry tells of it.
+    """
+    if plan.cutouts is not None:
+        assert inputs.cutouts is not None
+        return image_numbers(inputs.cutouts, plan.cutouts)
+    assert plan.vectors is not None
+    assert inputs.vectors is not None
+    return np.full((len(inputs), len(CHECKS)), np.nan), plan.vectors.appearance(inputs.vectors)
 
 
 def image_numbers(cutouts: Cutouts, plan: InputPlan) -> tuple[np.ndarray, np.ndarray]:
@@ -247,6 +262,14 @@ def share_above(quantiles: np.ndarray, values: np.ndarray) -> np.ndarray:
     beyond = values > quantiles[last]
     share = np.where(beyond, EDGE * reach / (reach + values - quantiles[last]), share)
     return np.where(np.isnan(values) | np.isnan(quantiles[0]), np.nan, share)
+
+
+def _known(appearance: np.ndarray) -> np.ndarray:
+    """The rows (R, 3) in which all is known that is known of any source; none if nothing is."""
+    used = np.isfinite(appearance).any(axis=0)
+    if not used.any():
+        return appearance[:0]
+    return appearance[np.isfinite(appearance[:, used]).all(axis=1)]
 
 
 def _strangeness(share: np.ndarray) -> np.ndarray:

@@ -23,7 +23,8 @@ class Support:
     ----------
     appearance : ndarray, shape (R, 3)
         Magnitude [mag], colour [mag] and size [share of the side] of held-out training sources,
-        measured on their cutouts (`imaging.measurements.appearance`).
+        measured on their cutouts (`imaging.measurements.appearance`). A quantity that is NaN of
+        all of them is not compared.
     """
 
     appearance: np.ndarray
@@ -34,7 +35,12 @@ class Support:
     @cached_property
     def region(self) -> CoveredRegion:
         """The region, which 99 % of the training sources themselves lie in."""
-        return CoveredRegion(self.appearance)
+        return CoveredRegion(self.appearance[:, self._used])
+
+    @cached_property
+    def _used(self) -> np.ndarray:
+        """The quantities that are known, mask, shape (3,)."""
+        return ~np.isnan(self.appearance).all(axis=0) if len(self) else np.ones(3, dtype=bool)
 
     @property
     def known(self) -> bool:
@@ -43,7 +49,7 @@ class Support:
 
     def holds(self, appearance: np.ndarray) -> np.ndarray:
         """Whether ten training sources lie near, (N, 3) to (N,); False where appearance is NaN."""
-        return self.region.holds(appearance)
+        return self.region.holds(appearance[:, self._used])
 
     def weights(self, appearance: np.ndarray) -> np.ndarray:
         """Number of N sources that each training source stands for, shape (R,).
@@ -56,7 +62,8 @@ class Support:
         weights = np.zeros(len(self))
         held = self.holds(appearance)
         if held.any():
-            _, nearest = self.region.tree.query(appearance[held] / self.region.scale, NEIGHBOURS)
+            points = appearance[held][:, self._used]
+            _, nearest = self.region.tree.query(points / self.region.scale, NEIGHBOURS)
             np.add.at(weights, nearest.ravel(), 1 / NEIGHBOURS)
         return weights
 

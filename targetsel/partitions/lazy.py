@@ -28,7 +28,7 @@ from targetsel.scored.columns import check_names
 from targetsel.scored.folders import kept_schema
 from targetsel.scoring.chunks import Chunk, NeededRows
 from targetsel.scoring.ensemble import Ensemble
-from targetsel.scoring.rows import ScoreOptions, score_cutouts
+from targetsel.scoring.rows import ScoreOptions, score_inputs
 from targetsel.scoring.stream import (
     ROWS_PER_CHUNK,
     full_provenance,
@@ -85,6 +85,7 @@ class Networks:
         store, plan = PartitionedStore.open(Path(self.cutouts)), ensemble.input
         other = "use another ensemble, one trained for these bands"
         check_suits(store, plan.bands, plan.pixel_scale, plan.size, ensemble.name, other)
+        ensemble.inputs.check(store, ensemble.name)
         return ensemble, store
 
 
@@ -234,7 +235,7 @@ def _scored(frame: pd.DataFrame, plan: FramePlan, schema: pa.Schema) -> pa.Table
     own = store.around(catalog.healpix)
     for piece in chunk.pieces(ROWS_PER_CHUNK):
         cutouts = cut_out(piece.sources, own)
-        rows = score_cutouts(piece.sources, cutouts, ensemble, plan.networks.options)
+        rows = score_inputs(piece.sources, cutouts, ensemble, plan.networks.options)
         whole = chunk.with_scored(piece.place, rows)
     assert whole is not None  # with the last piece
     return whole

@@ -18,12 +18,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from targetsel.errors import CutoutError, OutputError, shown
+from targetsel.embeddings.file import Embeddings
+from targetsel.errors import CatalogError, CutoutError, OutputError, shown
 from targetsel.imaging.nested_images import without_images
 from targetsel.imaging.partitioned_store import PartitionedStore
-from targetsel.imaging.store import CutoutsById, check_suits
 from targetsel.jobs.job import Job
 from targetsel.jobs.perform import Work
+from targetsel.networks.inputs import OTHER_BANDS, InputsById
 from targetsel.partitions.catalog_job import HowToRun, Kind, PartitionedRun, write_part
 from targetsel.partitions.images_inside import ImagesInside
 from targetsel.partitions.remote_parts import files_of_rows, here, opened, whole_of
@@ -34,13 +35,7 @@ from targetsel.rules.rules import Rules
 from targetsel.scored.columns import NOT_NEEDED, REDSHIFT_LEFT_OUT
 from targetsel.scoring.ensemble import Ensemble
 from targetsel.scoring.rows import ScoreOptions
-from targetsel.scoring.stream import (
-    OTHER_BANDS,
-    needed_sources,
-    provenance_of,
-    score,
-    scored_schema,
-)
+from targetsel.scoring.stream import needed_sources, provenance_of, score, scored_schema
 from targetsel.selection.needed import Asked
 from targetsel.sky.catalog import CatalogFile
 from targetsel.tables.hats import HatsCatalog, Pixel
@@ -63,7 +58,7 @@ class PartitionedScore(PartitionedRun):
 
     @property
     def n_cutouts(self) -> int:
-        """Sources that have a cutout."""
+        """Sources that have a cutout, or where none are taken a vector."""
         return int(self.total("cutouts"))
 
     @property
@@ -87,9 +82,15 @@ class PartitionedScore(PartitionedRun):
 
         Raises
         ------
-        CutoutError
-            If no source of any part has a cutout.
+        CatalogError, CutoutError
+            If no source of any part has a cutout, or none a vector.
         """
+        if not self.n_cutouts and job.settings["embeddings"]:
+            raise CatalogError(
+                f"{job.settings['embeddings']}: none of its ids is among the {self.n_rows:,} of "
+                f"{job.settings['catalog']}. Name the column of ids that the embeddings have, "
+                "--id-col, or the embeddings of this catalog, --embeddings."
+            )
         if not self.n_cutouts and not job.settings["images"]:
             raise CutoutError(
                 f"{job.settings['cutouts']}: none of its sources is among the {self.n_rows:,} of "
@@ -104,8 +105,9 @@ class HowToScore:
 
     Attributes
     ----------
-    cutouts : Path
-        The store; or the catalog itself, whose own images are read then.
+    cutouts : Path or None
+        The store; or the catalog itself, whose own images are read then; None for an ensemble that
+        takes none.
     ensemble : Path or str
         A folder, or the name of a shipped one.
     options : ScoreOptions
@@ -121,9 +123,11 @@ class HowToScore:
         Names of the columns "ra_col", "dec_col" and "id_col" that are not found by themselves.
     zeropoint : float or None
         AB magnitude of one count, of images in the catalog that do not say it.
+    embeddings : Path or None
+        The file of the embeddings that the ensemble takes, if it does.
     """
 
-    cutouts: Path
+    cutouts: Path | None
     ensemble: Path | str
     options: ScoreOptions = field(default_factory=ScoreOptions)
     calibrated: bool = True
@@ -133,6 +137,7 @@ class HowToScore:
     rules: Sequence[Rules] = ()
     columns: Mapping[str, str | None] = field(default_factory=dict)
     zeropoint: float | None = None
+    embeddings: Path | None = None
 
 
 def score_partitions(
@@ -158,14 +163,13 @@ def _begun(catalog: HatsCatalog, how: HowToScore, output: Path) -> Job:
     """The job, with all that can be wrong checked before the first partition is scored."""
     network = Ensemble.read(how.ensemble, how.device, how.calibrated, how.engine)
     whole = whole_of(catalog, how.columns)
-    is_inside = how.cutouts.resolve() == catalog.root.resolve()
-    store = (
-        ImagesInside.open(catalog, whole, how.columns, how.zeropoint)
-        if is_inside
-        else PartitionedStore.open(how.cutouts)
-    )
-    plan = network.input
-    check_suits(store, plan.bands, plan.pixel_scale, plan.size, network.name, OTHER_BANDS)
+    cutouts: PartitionedStore | ImagesInside | None = None
+    if how.cutouts is not None and how.cutouts.resolve() == catalog.root.resolve():
+        cutouts = ImagesInside.open(catalog, whole, how.columns, how.zeropoint)
+    elif how.cutouts is not None:
+        cutouts = PartitionedStore.open(how.cutouts)
+    store = InputsById(cutouts, _embeddings(how.embeddings, network))
+    network.inputs.check(store, network.name, OTHER_BANDS)
     whole = without_images(whole)
     whole = replace(whole, schema=with_brightness(whole.schema, how.brightness, catalog.root))
     asked = Asked(how.rules, scored_schema(whole, network)) if how.rules else None
@@ -173,9 +177,10 @@ def _begun(catalog: HatsCatalog, how: HowToScore, output: Path) -> Job:
     folder = Path(how.ensemble)
     settings = {
         "columns": dict(how.columns),
-        "cutouts": str(how.cutouts.resolve()),
-        "images": store.settings if isinstance(store, ImagesInside) else None,
-        "cutouts_at": str(copies.place_of(how.cutouts) or ""),
+        "cutouts": None if how.cutouts is None else str(how.cutouts.resolve()),
+        "images": cutouts.settings if isinstance(cutouts, ImagesInside) else None,
+        "cutouts_at": str(copies.place_of(how.cutouts) or "") if how.cutouts else "",
+        "embeddings": None if how.embeddings is None else str(how.embeddings.resolve()),
         "ensemble": str(folder.resolve() if folder.is_dir() else how.ensemble),
         "calibrated": how.calibrated,
         "device": how.device,
@@ -204,11 +209,12 @@ def work_of(job: Job) -> Work:
     told = job.settings
     network = Ensemble.read(told["ensemble"], told["device"], told["calibrated"], told["engine"])
     catalog = opened(told["catalog"])
-    store = (
-        ImagesInside.told(told["images"], catalog)
-        if told["images"]
-        else PartitionedStore.open(here(told["cutouts"], told["cutouts_at"]))
-    )
+    cutouts: PartitionedStore | ImagesInside | None = None
+    if told["images"]:
+        cutouts = ImagesInside.told(told["images"], catalog)
+    elif told["cutouts"]:
+        cutouts = PartitionedStore.open(here(told["cutouts"], told["cutouts_at"]))
+    store = InputsById(cutouts, _embeddings(told["embeddings"], network))
     options = ScoreOptions(**told["options"])
     for name, value in provenance_of(store, network, options).items():
         if job.identity[name] != value:
@@ -228,8 +234,8 @@ def work_of(job: Job) -> Work:
         file = replace(file, schema=schema)
         needed = partial(needed_sources, file, network, ask) if rules else None
         asked = ask if rules else None
-        with _cutouts_of(store, Pixel.of_path(output), file, needed) as cutouts:
-            run = score(file, cutouts, network, output, options, ask=asked, is_part=True)
+        with _inputs_of(store, Pixel.of_path(output), file, needed) as inputs:
+            run = score(file, inputs, network, output, options, ask=asked, is_part=True)
         return {
             "rows": sum(run.statuses.values()),
             "statuses": run.statuses,
@@ -241,16 +247,22 @@ def work_of(job: Job) -> Work:
     return partial(write_part, job, catalog, write=write)
 
 
+def _embeddings(path: Path | str | None, network: Ensemble) -> Embeddings | None:
+    return None if path is None else Embeddings.open(Path(path), network.inputs.column)
+
+
 @contextlib.contextmanager
-def _cutouts_of(
-    store: PartitionedStore | ImagesInside, pixel: Pixel, file: CatalogFile, needed: Any
-) -> Iterator[CutoutsById]:
-    """The cutouts of one partition, at least those of needed sources, within the block."""
-    if isinstance(store, PartitionedStore):
-        yield store.of(pixel)
+def _inputs_of(
+    store: InputsById, pixel: Pixel, file: CatalogFile, needed: Any
+) -> Iterator[InputsById]:
+    """The inputs of one partition, at least those of needed sources, within the block."""
+    if store.cutouts is None:
+        yield store
+    elif isinstance(store.cutouts, PartitionedStore):
+        yield replace(store, cutouts=store.cutouts.of(pixel))
     else:
-        with store.unpacked(file, needed) as cutouts:
-            yield cutouts
+        with store.cutouts.unpacked(file, needed) as cutouts:
+            yield replace(store, cutouts=cutouts)
 
 
 KIND = Kind("score", "scoring", work_of, PartitionedScore)

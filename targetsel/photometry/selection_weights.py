@@ -125,9 +125,9 @@ def weights_like(
     """
     ours = find_brightness(table.schema, catalog=_path(place))
     theirs = find_brightness(target.schema, catalog=_path(target.path))
-    bands = _common(ours, theirs, place, target.path)
+    bands = common_bands(ours, theirs, place, target.path)
     own = np.ones(len(source_id)) if weight is None else np.asarray(weight, dtype=np.float64)
-    points = _quantities(replace(ours, table=table), bands)
+    points = magnitude_and_colours(replace(ours, table=table), bands)
     measured = np.isfinite(points).all(axis=1)
     known = measured & (own > 0)
     _check_enough(int(known.sum()), len(known), bands, place)
@@ -182,7 +182,7 @@ def _wavelength(band: Band) -> float:
     return BANDS.get(band.name, band).wavelength if not band.system else band.wavelength
 
 
-def _common(
+def common_bands(
     ours: CatalogPhotometry, theirs: CatalogPhotometry, place: Path | str, other: Path | str
 ) -> tuple[Band, ...]:
     """The bands to compare, blue ones first: of the system that most are of in both."""
@@ -209,14 +209,14 @@ def _common(
     return tuple(bands)
 
 
-def _quantities(photometry: CatalogPhotometry, bands: Sequence[Band]) -> np.ndarray:
+def magnitude_and_colours(photometry: CatalogPhotometry, bands: Sequence[Band]) -> np.ndarray:
     """The magnitude and the colours of N sources, shape (N, K); NaN where unknown."""
     magnitudes = np.column_stack([photometry.magnitude(band) for band in bands])
-    middle = magnitudes[:, bands.index(_of_magnitude(bands))]
+    middle = magnitudes[:, bands.index(of_magnitude(bands))]
     return np.column_stack([middle, magnitudes[:, :-1] - magnitudes[:, 1:]])
 
 
-def _of_magnitude(bands: Sequence[Band]) -> Band:
+def of_magnitude(bands: Sequence[Band]) -> Band:
     return min(bands, key=lambda band: abs(_wavelength(band) - OF_MAGNITUDE))
 
 
@@ -233,7 +233,7 @@ def _shifts(
     def mean(values: np.ndarray, weight: np.ndarray) -> float:
         return math.fsum((values * weight).tolist()) / math.fsum(weight.tolist())
 
-    names = [str(_of_magnitude(bands)), *(f"{blue} - {red}" for blue, red in pairwise(bands))]
+    names = [str(of_magnitude(bands)), *(f"{blue} - {red}" for blue, red in pairwise(bands))]
     points, *weights = ours
     found = {}
     for name, own, other in zip(names, points.T, theirs[0].T, strict=True):
@@ -249,7 +249,7 @@ def _target(
     """Quantities (M, K) and weights (M,) of the sources that have them, and how many have not."""
     found, columns = [], []
     for piece in target.batches(ROWS_PER_READ):
-        found.append(_quantities(replace(photometry, table=piece.table), bands))
+        found.append(magnitude_and_colours(replace(photometry, table=piece.table), bands))
         columns.append(piece.table.select([n for n in piece.table.column_names if n == "weight"]))
     quantities = np.concatenate(found)
     weight = weights_of(pa.concat_tables(columns), target.path)

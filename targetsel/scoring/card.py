@@ -17,6 +17,7 @@ from targetsel.documents.models import DocumentModel, Expected, read_model
 from targetsel.errors import EnsembleError
 from targetsel.networks.input_plan import InputPlan
 from targetsel.networks.network import NetworkPlan
+from targetsel.networks.vector_plan import VectorPlan
 from targetsel.photometry.selection_weights import SelectionRecord
 
 SCHEMA = "targetsel/ensemble/v1"
@@ -95,7 +96,8 @@ class EnsembleCard(DocumentModel):
     description: str = ""
     simulated: bool = False
     code_version: str = ""
-    input: InputPlan
+    input: InputPlan | None = Field(None, description="the cutouts that it takes, if it does")
+    embeddings: VectorPlan | None = Field(None, description="the vectors that it takes, if it does")
     normalisation: Normalisation | None = None
     network: NetworkPlan = Field(description="the plan of most members")
     networks: dict[str, NetworkPlan] = Field(
@@ -120,6 +122,12 @@ class EnsembleCard(DocumentModel):
         if found != SCHEMA:
             raise ValueError(f"schema is {found!r}, expected '{SCHEMA}'")
         return data
+
+    @model_validator(mode="after")
+    def _check_inputs(self) -> EnsembleCard:
+        if self.input is None and self.embeddings is None:
+            raise ValueError("has neither 'input' nor 'embeddings', so its networks see nothing")
+        return self
 
     @field_validator("files")
     @classmethod

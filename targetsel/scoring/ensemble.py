@@ -24,14 +24,13 @@ from targetsel.calibration.calibration import UNCALIBRATED, Calibration, Calibra
 from targetsel.calibration.joint import JointCalibration
 from targetsel.calibration.prediction import PredictedProxies, predict_proxies
 from targetsel.errors import CutoutError, EnsembleError, close_or_known
-from targetsel.imaging.cutout import Cutouts
-from targetsel.imaging.measurements import CHECKS, central_magnitude, reference_band
-from targetsel.imaging.store import CutoutStore
+from targetsel.imaging.measurements import CHECKS
 from targetsel.networks.deconvolution import fold
 from targetsel.networks.input_plan import InputPlan
+from targetsel.networks.inputs import AnyInputs, AnyStore, InputPlans, InputsById
 from targetsel.networks.network import Network, NetworkPlan
 from targetsel.networks.posterior import LatentPosterior
-from targetsel.novelty.novelty import N_LEVELS, NoveltyReference, image_numbers
+from targetsel.novelty.novelty import N_LEVELS, NoveltyReference, measured_numbers
 from targetsel.scoring import DEFAULT
 from targetsel.scoring.card import card_bytes, members_in, read_card
 from targetsel.scoring.engines import (
@@ -64,7 +63,8 @@ FEWEST_HELD_OUT, MOST_HELD_OUT = 4, 8000  # sources that a novelty reference is 
 
 
 class Ensemble:
-    """Networks that predict the latents' posterior from cutouts, and the decoder of the latents."""
+    """Networks that predict the latents' posterior from cutouts, or from vectors in their place or
+    beside them, and the decoder of the latents."""
 
     def __init__(
         self,
@@ -87,19 +87,33 @@ class Ensemble:
         self.distilled: DistilledIndices | None = None
 
     def __repr__(self) -> str:
-        plan = self.input
         calibrated = "calibrated" if self.calibration else "not calibrated"
         redshift = " and the redshift" if self.predicts_redshift else ""
         return (
             f"Ensemble '{self.name}' of {len(self.networks)} networks, {calibrated}: "
-            f"{', '.join(plan.bands)} at {plan.pixel_scale:g} arcsec, {plan.size} pixels, to "
-            f"{self.decoder.n_latents} latents{redshift}"
+            f"{self.inputs.described}, to {self.decoder.n_latents} latents{redshift}"
         )
 
     @cached_property
+    def inputs(self) -> InputPlans:
+        """The inputs that it takes, from the card: cutouts, vectors or both."""
+        return InputPlans.of_card(self.card)
+
+    @property
     def input(self) -> InputPlan:
-        """Input plan from the card: bands, size and pixel scale of cutouts, binning and stretch."""
-        return InputPlan.model_validate(self.card["input"])
+        """Input plan from the card: bands, size and pixel scale of cutouts, binning and stretch.
+
+        Raises
+        ------
+        EnsembleError
+            If it takes no cutouts.
+        """
+        if self.inputs.cutouts is None:
+            raise EnsembleError(
+                f"the ensemble '{self.name}' takes {self.inputs.described}, and no cutouts. Use "
+                "--ensemble with one that was trained on cutouts."
+            )
+        return self.inputs.cutouts
 
     @property
     def name(self) -> str:
@@ -130,23 +144,23 @@ class Ensemble:
 
     # ------------------------------------------------------------------ predicting
 
-    def predict(self, cutouts: Cutouts) -> LatentPosterior:
+    def predict(self, inputs: AnyInputs) -> LatentPosterior:
         """The latent posterior of every source, calibrated if the ensemble has a calibration.
 
-        A source's posterior depends on its own cutout alone, to the last bit.
+        A source's posterior depends on its own inputs alone, to the last bit.
 
         Parameters
         ----------
-        cutouts : Cutouts
-            Cutouts with at least the card's bands and size, at its pixel scale. Sources whose
-            status is not "ok" get NaN.
+        inputs : Cutouts, Vectors or Inputs
+            Cutouts with at least the card's bands and size, at its pixel scale; vectors of the
+            card's length; or both. Sources whose status is not "ok" get NaN.
 
         Returns
         -------
         LatentPosterior
         """
-        plan = self.input
-        chosen = plan.select(cutouts)
+        plan = self.inputs
+        chosen = plan.select(inputs)
         good = np.flatnonzero(chosen.status == "ok")
         n, m, d = len(chosen), len(self.networks), self.networks[0].plan.n_targets
         mean = np.full((n, m, d), np.nan)
@@ -154,12 +168,12 @@ class Ensemble:
         typicality = np.full(n, np.nan)
         for start in range(0, len(good), BATCH_SIZE):
             rows = good[start : start + BATCH_SIZE]
-            batch = self._predict(plan.prepare(chosen.flux[_as_slice(rows)]))
+            batch = self._predict(plan.prepare(chosen, _as_slice(rows)))
             mean[rows], factor[rows] = (each[: len(rows)] for each in batch[1:])
             typicality[rows] = self.novelty.novelty(batch[0])[: len(rows)]
         if (scale := self.networks[0].plan.redshift) is not None:
             mean, factor = scale.restored(mean, factor)
-        magnitude = central_magnitude(chosen, reference_band(plan.bands))
+        magnitude = plan.magnitude(chosen)
         found = LatentPosterior(
             chosen.source_id,
             mean,
@@ -219,11 +233,17 @@ class Ensemble:
         """Class probabilities from shares of draws, calibrated if there is a calibration."""
         return self.steps.class_probabilities(shares)
 
-    def features(self, flux: np.ndarray) -> np.ndarray:
-        """Pooled features (M, N, F) of whole cutouts (N, B, H, W) of the card's bands and size."""
-        pieces = [flux[k : k + BATCH_SIZE] for k in range(0, len(flux), BATCH_SIZE)]
-        found = [self._predict(self.input.prepare(each))[0][:, : len(each)] for each in pieces]
-        return np.concatenate(found, axis=1)
+    def features(self, inputs: AnyInputs) -> np.ndarray:
+        """Pooled features (M, N, F) of inputs as of `predict`; NaN where the status is not "ok"."""
+        chosen = self.inputs.select(inputs)
+        good = np.flatnonzero(chosen.status == "ok")
+        n_features = self.networks[0].head.in_features
+        found = np.full((len(self.networks), len(chosen), n_features), np.nan)
+        for start in range(0, len(good), BATCH_SIZE):
+            rows = good[start : start + BATCH_SIZE]
+            prepared = self.inputs.prepare(chosen, _as_slice(rows))
+            found[:, rows] = self._predict(prepared)[0][:, : len(rows)]
+        return found
 
     @cached_property
     def _members(self) -> Members:
@@ -234,9 +254,7 @@ class Ensemble:
         """The engine, which the first thread that asks starts for all."""
         with self._starting, torch.inference_mode(False):  # which the graph's makers do not know
             if self._started is None:
-                plan = self.input
-                size = plan.size // plan.binning
-                shape = BATCH_SIZE, len(plan.bands), size, size
+                shape = BATCH_SIZE, *self.inputs.shape
                 example = torch.randn(shape, generator=torch.Generator().manual_seed(0))
                 self._started = start_engine(self.engine, self._members, example)
             return self._started
@@ -276,14 +294,14 @@ class Ensemble:
         return ""
 
     @torch.inference_mode()
-    def _predict(self, stretched: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _predict(self, prepared: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Features (M, 64, F), means (64, M, D) and factors (64, M, D, D) of a batch.
 
-        A batch of fewer cutouts is filled up with zeros: matrix products of another shape would
+        A batch of fewer sources is filled up with zeros: matrix products of another shape would
         round differently.
         """
-        x = torch.zeros(BATCH_SIZE, *stretched.shape[1:])
-        x[: len(stretched)] = torch.from_numpy(stretched)
+        x = torch.zeros(BATCH_SIZE, *prepared.shape[1:])
+        x[: len(prepared)] = torch.from_numpy(prepared)
         features = self.running_engine()(x.to(self.device))
         means, factors = self._members.posterior(features)
         return _doubles(features), _doubles(means), _doubles(factors)
@@ -340,7 +358,8 @@ class Ensemble:
 
     def _check(self, place: Path) -> None:
         """Raise unless card, networks, decoder and novelty reference fit together."""
-        first, n, plan = self.networks[0], len(self.networks), self.input
+        first, n, plan = self.networks[0], len(self.networks), self.inputs
+        sky = plan.cutouts.stretch.sky_sigma if plan.cutouts else ()
         features = first.head.in_features
         for network in self.networks[1:]:
             one, other = _interface(first), _interface(network)
@@ -355,8 +374,9 @@ class Ensemble:
                     "not. Networks of one ensemble must agree in that."
                 )
         for what, found, needed in (
-            ("bands of the input", len(plan.bands), first.plan.n_bands),
-            ("sky sigmas of the stretch", len(plan.stretch.sky_sigma), first.plan.n_bands),
+            ("bands of the input", plan.n_bands, first.plan.n_bands),
+            ("sky sigmas of the stretch", len(sky), first.plan.n_bands),
+            ("numbers of the vectors", plan.n_numbers, first.plan.vector),
             ("latents of the decoder", self.decoder.n_latents, first.plan.n_latents),
             ("shape of the novelty's mean", self.novelty.mean.shape, (n, features)),
             ("shape of its whitening", self.novelty.whitening.shape, (n, features, features)),
@@ -411,21 +431,22 @@ def write_over(ensemble: Ensemble, folder: Path, half: bool = False) -> None:
         ensemble.write(beside, half)
 
 
-def fit_reference(ensemble: Ensemble, store: CutoutStore, ids: np.ndarray) -> NoveltyReference:
+def fit_reference(ensemble: Ensemble, given: AnyStore, ids: np.ndarray) -> NoveltyReference:
     """Novelty reference of an ensemble, from sources that its training held out.
 
     Parameters
     ----------
     ids : ndarray
         Held-out sources (see `training.examples.held_out`). At most 8000 evenly spaced ones are
-        used, less those that have no cutout or lack pixels.
+        used, less those that lack what the networks take.
 
     Raises
     ------
     CutoutError
         If fewer than four can be used.
     """
-    plan, ids = ensemble.input, np.sort(ids)  # in whatever order they come
+    plan, store = ensemble.inputs, InputsById.of(given)
+    ids = np.sort(ids)  # in whatever order they come
     ids = ids[np.linspace(0, len(ids) - 1, min(len(ids), MOST_HELD_OUT)).astype(int)]
     features: list[np.ndarray] = []
     numbers: list[tuple[np.ndarray, np.ndarray]] = []
@@ -434,15 +455,16 @@ def fit_reference(ensemble: Ensemble, store: CutoutStore, ids: np.ndarray) -> No
         for start in range(0, len(ids), SOURCES_READ_AT_ONCE)
     )
     for part in tracked(parts, "fitting novelty", len(ids), "sources", len):
-        cutouts = plan.select(store.read(part))
-        whole = cutouts.take(cutouts.status == "ok")
+        inputs = plan.select(store.read(part))
+        whole = inputs.take(inputs.status == "ok")
         if len(whole):
-            features.append(ensemble.features(whole.flux))
-            numbers.append(image_numbers(whole, plan))
+            features.append(ensemble.features(whole))
+            numbers.append(measured_numbers(whole, plan))
     n = sum(len(checks) for checks, _ in numbers)
     if n < FEWEST_HELD_OUT:
+        what = "whole cutouts" if plan.vectors is None else "whole inputs"
         raise CutoutError(
-            f"{store.path}: {n} whole cutouts of {len(ids)} held-out sources, expected at least "
+            f"{store.path}: {n} {what} of {len(ids)} held-out sources, expected at least "
             f"{FEWEST_HELD_OUT}. Give the store of the ensemble's training."
         )
     checks, appearance = (np.concatenate(each) for each in zip(*numbers, strict=True))
@@ -516,8 +538,9 @@ def _as_slice(rows: np.ndarray) -> np.ndarray | slice:
     return slice(first, last + 1) if last - first == len(rows) - 1 else rows
 
 
-def _interface(network: Network) -> tuple[int, int, int]:
-    return network.plan.n_bands, network.plan.n_latents, network.plan.n_features
+def _interface(network: Network) -> tuple[int, ...]:
+    plan = network.plan
+    return plan.n_bands, plan.n_latents, plan.n_features, *([plan.vector] if plan.vector else [])
 
 
 def _read_novelty(path: Path) -> NoveltyReference:

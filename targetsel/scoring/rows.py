@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from targetsel.calibration.joint import JointCalibration
-from targetsel.imaging.cutout import Cutouts, Images, cut_out
 from targetsel.imaging.measurements import MAGNITUDE
+from targetsel.networks.inputs import AnyInputs, AnyStore, Inputs, InputsById
 from targetsel.networks.posterior import LatentPosterior, moments_to_store, with_deviations
 from targetsel.novelty.novelty import Typicality, typicality
 from targetsel.scored.columns import (
@@ -62,7 +62,7 @@ class ScoreOptions:
 
 
 def score_rows(
-    catalog: Catalog, images: Images, ensemble: Ensemble, options: ScoreOptions = ScoreOptions()
+    catalog: Catalog, images: AnyStore, ensemble: Ensemble, options: ScoreOptions = ScoreOptions()
 ) -> pa.Table:
     """The scored rows of a catalog, in its order.
 
@@ -73,8 +73,8 @@ def score_rows(
     ----------
     catalog : Catalog
         N sources.
-    images : CutoutStore or Folder
-        Where their cutouts come from.
+    images : CutoutStore, Folder, Embeddings or InputsById
+        Where their cutouts come from, or the embeddings that the ensemble takes, or both.
     ensemble : Ensemble
     options : ScoreOptions
         Seed and number of draws.
@@ -104,18 +104,20 @@ def score_rows(
     >>> rows["status"].to_pylist()
     ['ok', 'ok', 'ok']
     """
-    return score_cutouts(catalog, cut_out(catalog, images), ensemble, options)  # 2
+    inputs = InputsById.of(images).seen(catalog, ensemble.inputs, "the catalog")  # 2
+    return score_inputs(catalog, inputs, ensemble, options)
 
 
-def score_cutouts(
-    catalog: Catalog, cutouts: Cutouts, ensemble: Ensemble, options: ScoreOptions = ScoreOptions()
+def score_inputs(
+    catalog: Catalog, given: AnyInputs, ensemble: Ensemble, options: ScoreOptions = ScoreOptions()
 ) -> pa.Table:
-    """The scored rows of a catalog whose cutouts were read, in the same order; see `score_rows`."""
-    posterior = ensemble.predict(cutouts)  # 3
+    """The scored rows of a catalog whose inputs were read, in the same order; see `score_rows`."""
+    inputs = Inputs.of(given)
+    posterior = ensemble.predict(inputs)  # 3
     proxies = ensemble.predict_proxies(posterior, options.n_draws, options.seed)  # 4 to 6
     summary = summarise(proxies.posterior) | {**ensemble.class_probabilities(proxies.shares)}
-    typical = typicality(ensemble.novelty, ensemble.input, cutouts, posterior.typicality)
-    return assemble(catalog, cutouts, posterior, summary, typical, ensemble.joint, options.slim)
+    typical = typicality(ensemble.novelty, ensemble.inputs, inputs, posterior.typicality)
+    return assemble(catalog, inputs, posterior, summary, typical, ensemble.joint, options.slim)
 
 
 def summarise(posterior: ProxyPosterior) -> dict[str, np.ndarray]:
@@ -146,7 +148,7 @@ def unmeasured_proxies(summary: Mapping[str, np.ndarray]) -> np.ndarray:
 
 def assemble(
     catalog: Catalog,
-    cutouts: Cutouts,
+    inputs: Inputs,
     posterior: LatentPosterior,
     summary: Mapping[str, np.ndarray],
     typical: Typicality,
@@ -166,7 +168,7 @@ def assemble(
     """
     (n, m, _), d = posterior.member_mean.shape, posterior.n_latents
     lower, latents = np.tril_indices(d), posterior.latents
-    good = cutouts.status == "ok"
+    good = inputs.status == "ok"
     redshift = posterior.has_redshift and not own_redshifts(catalog.table.schema)
     written = scored_columns(d, m, redshift)
     own = {column.name for column in written}
@@ -187,14 +189,15 @@ def assemble(
         "typicality_image": typical.by_image,
         "typicality_reason": typical.reason,
         "support": typical.support,
-        "masked_fraction": cutouts.masked_fraction,
-        STATUS: cutouts.status,
+        "masked_fraction": inputs.masked_fraction,
+        STATUS: inputs.status,
         UNMEASURED_PROXIES: unmeasured,
     }
     if slim:
         values = slimmed(values)
     known = {
-        "masked_fraction": cutouts.present,
+        "masked_fraction": inputs.present,
+        "support": good & np.isfinite(posterior.magnitude),
         STATUS: None,
         UNMEASURED_PROXIES: good & (unmeasured != ""),
         GROUP: None,

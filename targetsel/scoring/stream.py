@@ -23,10 +23,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from targetsel.errors import CutoutError, OutputError, TargetselError
-from targetsel.imaging.cutout import Cutouts, cut_out
+from targetsel.errors import CatalogError, CutoutError, OutputError, TargetselError
 from targetsel.imaging.nested_images import without_images
-from targetsel.imaging.store import CutoutsById, Described, check_suits
+from targetsel.networks.inputs import OTHER_BANDS, AnyStore, Inputs, InputsById
 from targetsel.novelty.support import Tally
 from targetsel.photometry.brightness import with_brightness
 from targetsel.photometry.columns import notes_in
@@ -43,7 +42,7 @@ from targetsel.scored.columns import (
 from targetsel.scored.simulated_training import CAUTION, caution_about
 from targetsel.scored.slim import compression
 from targetsel.scoring.chunks import Chunk, NeededRows, Piece
-from targetsel.scoring.rows import ScoreOptions, score_cutouts
+from targetsel.scoring.rows import ScoreOptions, score_inputs
 from targetsel.sky.catalog import ROWS_PER_READ, Catalog, CatalogFile
 from targetsel.sky.chunks import schema_of_chunks, sorted_chunks, with_pixels
 from targetsel.spectra.apertures import APERTURE
@@ -67,7 +66,6 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 
-OTHER_BANDS = "use --ensemble with one trained for these bands"
 ROWS_PER_CHUNK = 256
 CHUNKS_AT_ONCE = 8  # where few sources of a chunk are needed
 
@@ -91,7 +89,7 @@ class ScoreRun:
     statuses : dict of int
         Its rows by status.
     n_cutouts : int
-        Sources that have a cutout in the store.
+        Sources that have a cutout in the store, or where none are taken a vector.
     n_unmeasured : int
         Sources with a prediction that lack the posterior of a proxy.
     n_resumed : int
@@ -128,7 +126,7 @@ class ScoreRun:
 
 def score(
     catalog: CatalogFile,
-    store: CutoutsById,
+    given: AnyStore,
     ensemble: Ensemble,
     output: Path,
     options: ScoreOptions = ScoreOptions(),
@@ -159,10 +157,9 @@ def score(
     CatalogError, CutoutError, EnsembleError, OutputError
         Nothing is left under `output` then; `<output>.partial` stays if it holds scored rows.
     """
-    output = Path(output)
-    check_table_output(output, (*paths_in([catalog]), store.path))
-    plan = ensemble.input
-    check_suits(store, plan.bands, plan.pixel_scale, plan.size, ensemble.name, OTHER_BANDS)
+    output, store = Path(output), InputsById.of(given)
+    check_table_output(output, (*paths_in([catalog]), *store.paths))
+    ensemble.inputs.check(store, ensemble.name, OTHER_BANDS)
     check_names(catalog.schema, str(catalog.path))
     catalog = _prepared(catalog, brightness)
     catalog.check()
@@ -180,12 +177,12 @@ def score(
                     rows = Catalog(pq.read_table(work.chunk(k)), catalog.columns)
                     yield from Chunk(k, rows, needed).pieces(ROWS_PER_CHUNK)
 
-        def read(piece: Piece) -> tuple[Piece, Cutouts]:
-            return piece, cut_out(piece.sources, store)
+        def read(piece: Piece) -> tuple[Piece, Inputs]:
+            return piece, store.seen(piece.sources, ensemble.inputs, catalog.path)
 
-        def score_piece(given: tuple[Piece, Cutouts]) -> int:
-            piece, cutouts = given
-            rows = score_cutouts(piece.sources, cutouts, ensemble, options)
+        def score_piece(ready: tuple[Piece, Inputs]) -> int:
+            piece, inputs = ready
+            rows = score_inputs(piece.sources, inputs, ensemble, options)
             whole = piece.chunk.with_scored(piece.place, rows)
             if whole is None:
                 return 0
@@ -254,10 +251,7 @@ def _prepared(catalog: CatalogFile, brightness: Sequence[str]) -> CatalogFile:
 def scored_schema(catalog: CatalogFile, ensemble: Ensemble) -> pa.Schema:
     """The columns that the scored catalog will have."""
     nobody = Catalog(schema_of_chunks(catalog).empty_table(), catalog.columns)
-    plan = ensemble.input
-    flux = np.empty((0, len(plan.bands), plan.size, plan.size), np.float32)
-    nothing = Cutouts(nobody.source_id, flux, plan.bands, plan.pixel_scale)
-    return score_cutouts(nobody, nothing, ensemble).schema
+    return score_inputs(nobody, ensemble.inputs.nobody(nobody.source_id), ensemble).schema
 
 
 @contextlib.contextmanager
@@ -386,7 +380,7 @@ def _identity(catalog: CatalogFile) -> dict[str, Any]:
     return {"columns": dict(catalog.columns), "files": hashes}
 
 
-def provenance_of(store: Described, ensemble: Ensemble, options: ScoreOptions) -> dict[str, Any]:
+def provenance_of(store: AnyStore, ensemble: Ensemble, options: ScoreOptions) -> dict[str, Any]:
     """Entries of a footer: all that a score depends on beside its catalog and rules."""
     calibration, distilled = ensemble.calibration, ensemble.draws_decoder.distilled
     aperture = ensemble.card.get(APERTURE)
@@ -397,7 +391,7 @@ def provenance_of(store: Described, ensemble: Ensemble, options: ScoreOptions) -
         **({} if aperture is None else {APERTURE: aperture}),
         "calibration": calibration.provenance if calibration else None,
         "indices": distilled.provenance if distilled else None,
-        "cutouts": {"sha256": store.sha256},
+        **InputsById.of(store).provenance,
         "device": str(ensemble.device),
         "engine": ensemble.engine_version,
         "options": asdict(options),
@@ -406,7 +400,7 @@ def provenance_of(store: Described, ensemble: Ensemble, options: ScoreOptions) -
 
 def full_provenance(
     catalog: pa.Schema,
-    store: Described,
+    store: AnyStore,
     ensemble: Ensemble,
     options: ScoreOptions,
     asked: BoundRules | None,
@@ -416,7 +410,7 @@ def full_provenance(
     provenance = provenance_of(store, ensemble, options)
     if notes := notes_in(catalog):
         provenance["brightness"] = notes
-    simulated = store.simulated or simulated
+    simulated = InputsById.of(store).simulated or simulated
     if simulated:
         provenance |= SIMULATED
     if caution := caution_about(ensemble.card, simulated):
@@ -427,12 +421,19 @@ def full_provenance(
     return provenance
 
 
-def _n_cutouts(work: _Work, catalog: CatalogFile, store: CutoutsById, at_least: int) -> int:
-    """Number of sources that have a cutout."""
+def _n_cutouts(work: _Work, catalog: CatalogFile, store: InputsById, at_least: int) -> int:
+    """Number of sources that have a cutout, or else a vector."""
     found, name, first = 0, catalog.columns["source_id"], None
     for k in range(work.n_chunks):
         ids = pq.read_table(work.chunk(k), columns=[name])[name].to_numpy()
         first, found = ids[0] if first is None else first, found + int(store.has(ids).sum())
+    if found < at_least and store.embeddings is not None:
+        raise CatalogError(
+            f"{store.embeddings.path}: none of the {work.n_rows:,} ids of {catalog.path} is among "
+            f"its {len(store.embeddings):,} (such as {first} and "
+            f"{store.embeddings.source_ids(1)[0]}). Name the column of ids that the embeddings "
+            "have, --id-col, or the embeddings of this catalog, --embeddings."
+        )
     if found < at_least:
         raise CutoutError(
             f"{catalog.path}: none of its {work.n_rows:,} ids is among the {len(store):,} of "

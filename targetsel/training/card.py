@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from targetsel.imaging.cutout import Cutouts
-from targetsel.imaging.store import CutoutStore
+from targetsel.networks.inputs import AnyInputs, InputsById
 from targetsel.networks.network import Network
 from targetsel.networks.posterior import LatentPosterior
 from targetsel.scoring.card import SCHEMA
@@ -61,7 +60,7 @@ FLUXES = (("flux_g", "flux_r"), ("g_flux", "r_flux"), ("flux_g_sdss", "flux_r_sd
 
 def describe(
     name: str,
-    store: CutoutStore,
+    store: InputsById,
     labels: Labels,
     split: Split,
     plan: TrainingPlan,
@@ -70,18 +69,16 @@ def describe(
     """The card of a trained ensemble before validation; labels of training and test sources."""
     network = ensemble.networks[0].plan
     members = f"{plan.members} network{'s' * (plan.members > 1)}"
-    seen = "simulated images" if labels.simulated else "images"
-    if network.photometry:
-        seen += " and their aperture photometry"
+    seen = _seen(labels, plan)
     if network.redshift is not None:
         seen += "; predicts the redshift too"
     return {
         "schema": SCHEMA,
         "name": name,
-        "description": f"{members}, deconvolution {network.deconvolution}; {seen}",
+        "description": f"{members}, {seen}",
         "simulated": labels.simulated,
         "code_version": __version__,
-        "input": plan.input.model_dump(mode="json"),
+        **plan.inputs.to_card(),
         "network": network.model_dump(mode="json"),
         "latents": _latents(ensemble.decoder),
         **({} if plan.aperture is None else {APERTURE: plan.aperture}),
@@ -106,6 +103,19 @@ def describe(
         },
         "files": {},
     }
+
+
+def _seen(labels: Labels, plan: TrainingPlan) -> str:
+    """What the networks take, in half a line."""
+    simulated, words = "simulated " if labels.simulated else "", []
+    if plan.input is not None:
+        words.append(f"deconvolution {plan.network.deconvolution}; {simulated}images")
+        if plan.network.photometry:
+            words.append("their aperture photometry")
+    if plan.vectors is not None:
+        of_images = f" of {simulated}images" if labels.simulated and plan.input is None else ""
+        words.append(plan.vectors.described + of_images)
+    return " and ".join(words)
 
 
 def _latents(decoder: Decoder) -> dict[str, Any]:
@@ -152,14 +162,14 @@ def _rounded(values: Any) -> list[float]:
 # ---------------------------------------------------------------------- half precision
 
 
-def in_half_precision(ensemble: Ensemble, cutouts: Cutouts) -> tuple[Ensemble, float]:
-    """The ensemble with rounded weights, and the largest change of any proxy of these cutouts.
+def in_half_precision(ensemble: Ensemble, inputs: AnyInputs) -> tuple[Ensemble, float]:
+    """The ensemble with rounded weights, and the largest change of any proxy of these sources.
 
     The change is that of a proxy's posterior median, in units of its posterior standard deviation.
     """
     networks = [_halved(network) for network in ensemble.networks]
     rounded = Ensemble(networks, ensemble.decoder, ensemble.novelty, ensemble.card)
-    posterior, of_rounded = ensemble.predict(cutouts), rounded.predict(cutouts)
+    posterior, of_rounded = ensemble.predict(inputs), rounded.predict(inputs)
     (middle, spread), (other, _) = medians(ensemble, posterior), medians(ensemble, of_rounded)
     if posterior.has_redshift:
         one, another = redshifts(posterior), redshifts(of_rounded)
@@ -214,7 +224,7 @@ def latent_rmse(networks: Sequence[Network], examples: Sequence[Examples]) -> tu
     return tuple(float(value) for value in np.sqrt(np.mean(squares, axis=0)))
 
 
-def validated(ensemble: Ensemble, store: CutoutStore, test: Labels) -> tuple[Ensemble, bool]:
+def validated(ensemble: Ensemble, store: InputsById, test: Labels) -> tuple[Ensemble, bool]:
     """The ensemble with its card's entry "validation", and whether its weights are halved.
 
     Weights are rounded to half precision if that changes no proxy by more than 1 % of its

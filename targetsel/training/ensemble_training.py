@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from targetsel.errors import EnsembleError, counted
 from targetsel.extras import installed
-from targetsel.imaging.store import CutoutStore, check_suits
+from targetsel.networks.inputs import AnyStore, InputsById
 from targetsel.networks.network import Network, NetworkPlan
 from targetsel.novelty.novelty import NoveltyReference
 from targetsel.scoring.ensemble import FEWEST_HELD_OUT, Ensemble, fit_reference
@@ -70,13 +70,13 @@ print_epochs = of_epochs(partial(print, flush=True))
 
 def train_into(
     folder: Path,
-    store: CutoutStore,
+    given: AnyStore,
     labels: Labels,
     plan: TrainingPlan,
     decoder: Decoder,
     report: Report = print_epochs,
 ) -> dict[str, Any]:
-    """Train an ensemble on the sources that have cutouts and labels, and write it to `folder`.
+    """Train an ensemble on the sources that have inputs and labels, and write it to `folder`.
 
     If the folder holds an interrupted training of the same plan, labels and store, it is resumed;
     on a CPU the result is bit by bit the same. A script that calls this with several workers
@@ -84,7 +84,7 @@ def train_into(
 
     Parameters
     ----------
-    store : CutoutStore
+    given : CutoutStore, Embeddings or InputsById
     labels : Labels
         Labels of at least some of its sources, in the latents of `decoder`.
     plan : TrainingPlan
@@ -107,14 +107,14 @@ def train_into(
     OutputError
         If the folder holds a finished ensemble, or cannot be written.
     """
-    folder = Path(folder)
+    folder, store = Path(folder), InputsById.of(given)
     check_unfinished(folder, "card.json", "finished ensemble")
-    check_suits(store, plan.input.bands, plan.input.pixel_scale, plan.input.size, "this training")
+    plan.inputs.check(store, "this training")
     _check_latents(labels, plan, decoder)
     joined = labels.in_store(store)
     _check_enough(len(joined), plan)
     results = [*RESULTS, *(f"member-{k}.safetensors" for k in range(plan.members))]
-    with unfinished(folder, results, store.path) as work:
+    with unfinished(folder, results, *store.paths) as work:
         _check_same(work / "plan.json", _identity(store, labels, plan, decoder))
         _train(folder, work, store, joined, plan, decoder, report)
         card: dict[str, Any] = json.loads((folder / "card.json").read_bytes())
@@ -124,14 +124,15 @@ def train_into(
 def _train(
     folder: Path,
     work: Path,
-    store: CutoutStore,
+    store: InputsById,
     labels: Labels,
     plan: TrainingPlan,
     decoder: Decoder,
     report: Report,
 ) -> None:
     """Train, assemble, test and write the ensemble."""
-    report(f"{len(labels)} sources have cutouts and labels")
+    what, lacks = ("embeddings", "a vector") if store.cutouts is None else ("cutouts", "pixels")
+    report(f"{len(labels)} sources have {what} and labels")
     learnt = "latents and redshift" if plan.network.redshift is not None else "latents"
     report(f"to be learnt: {learnt}")
     for line in labels.selection.lines() if labels.selection else ():
@@ -139,10 +140,14 @@ def _train(
     for reason, count in labels.left_out.items():
         if count:
             report(f"left out: {count} {reason}")
-    pixels = PreparedCutouts.of(work, store, labels.source_id, plan.input, position=labels.position)
+    if store.embeddings is not None:
+        report(f"embeddings: {plan.inputs.described}")
+    pixels = PreparedCutouts.of(
+        work, store, labels.source_id, plan.inputs, position=labels.position
+    )
     usable = np.flatnonzero(pixels.status == "ok")
     if len(usable) < len(labels):
-        report(f"left out: {len(labels) - len(usable)} without pixels")
+        report(f"left out: {len(labels) - len(usable)} without {lacks}")
     known = labels.take(usable)
     seed, n_members = plan.split
     split = Split.of(known.source_id, known.group, n_members, seed)
@@ -159,7 +164,7 @@ def _train(
     trained = train_members(members, plan.workers if plan.device == "cpu" else 1, report)
     report("measuring errors on the test sources")
     ensemble = _assemble(trained, members, plan, decoder)
-    left_out = labels.left_out | {"without pixels": len(labels) - len(usable)}
+    left_out = labels.left_out | {f"without {lacks}": len(labels) - len(usable)}
     known = replace(known, left_out=left_out)
     ensemble.card = describe(folder.name, store, known, split, plan, ensemble)
     ensemble.novelty = fit_reference(ensemble, store, ordinary)
@@ -300,7 +305,7 @@ def _check_test(n: int, n_ordinary: int) -> None:
 
 
 def _identity(
-    store: CutoutStore, labels: Labels, plan: TrainingPlan, decoder: Decoder
+    store: InputsById, labels: Labels, plan: TrainingPlan, decoder: Decoder
 ) -> dict[str, Any]:
     """Everything that the result depends on, as plain values."""
     digest = hashlib.sha256()
@@ -332,18 +337,16 @@ def _check_same(path: Path, identity: dict[str, Any]) -> None:
         )
 
 
-def refit_novelty(
-    ensemble: Ensemble, store: CutoutStore, path: Path, group: str | None = None
-) -> int:
+def refit_novelty(ensemble: Ensemble, store: AnyStore, path: Path, group: str | None = None) -> int:
     """Refit an ensemble's measure of novelty on the test sources of its training.
 
     Parameters
     ----------
     ensemble : Ensemble
         Its `novelty` is replaced.
-    store : CutoutStore
+    store : CutoutStore, Embeddings or InputsById
     path : Path
-        Cutouts and catalog of its training.
+        Inputs and catalog of its training.
     group : str, optional
         Column of the groups that split the training; default as for `Labels.with_catalog`.
 

@@ -19,8 +19,9 @@ import torch
 from torch.nn import functional
 
 from targetsel.errors import CutoutError, EnsembleError
-from targetsel.imaging.store import CutoutStore
 from targetsel.networks.input_plan import InputPlan
+from targetsel.networks.inputs import AnyStore, InputPlans, InputsById
+from targetsel.networks.network import NetworkPlan, parted
 from targetsel.sky.positions import check_same_places
 from targetsel.tables.files import sha256_of_file, written_beside
 from targetsel.tables.ids import uniform
@@ -33,18 +34,18 @@ SOURCES_READ_AT_ONCE = 1024
 CUTOUTS_AT_ONCE = 256
 LARGEST = float(np.finfo(np.float16).max)
 
-# A source of cutouts: row numbers to stretched flux (N, B, H, W) float32.
+# A source of inputs: row numbers to stretched flux (N, B, H, W), or other inputs, float32.
 ReadRows = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Cutouts, the targets to be predicted from them, and the training rows.
+    """Inputs, the targets to be predicted from them, and the training rows.
 
     Attributes
     ----------
     read : callable
-        Returns the stretched cutouts of row numbers.
+        Returns the prepared inputs of row numbers, such as stretched cutouts.
     targets : ndarray, shape (all rows, D)
         Standardised latents of every row that `read` knows, and perhaps a standardised
         ln(1 + redshift) behind them.
@@ -154,7 +155,7 @@ def thinned(source_id: np.ndarray, weight: np.ndarray) -> np.ndarray:
 
 
 def held_out(
-    card: Mapping[str, Any], store: CutoutStore, source_id: np.ndarray, group: np.ndarray
+    card: Mapping[str, Any], given: AnyStore, source_id: np.ndarray, group: np.ndarray
 ) -> np.ndarray:
     """Sources of an ensemble's training that no member was trained or validated on.
 
@@ -162,8 +163,8 @@ def held_out(
     ----------
     card : mapping
         The ensemble's card.
-    store : CutoutStore
-        The training's cutouts.
+    given : CutoutStore or InputsById
+        The training's cutouts, or its other inputs.
     source_id, group : ndarray, shape (N,)
         All sources of the training.
 
@@ -172,6 +173,7 @@ def held_out(
     EnsembleError
         If they do not match the card.
     """
+    store = InputsById.of(given)
     split: dict[str, Any] = card.get("training", {}).get("split", {}).get("test", {})
     recorded = recorded_split(card)
     if not split or recorded is None:
@@ -198,14 +200,14 @@ def held_out(
 
 @dataclass(frozen=True)
 class PreparedCutouts:
-    """Stretched cutouts of N sources on disk, in float16, clipped to its range.
+    """Stretched cutouts of N sources on disk, or other inputs, in float16, clipped to its range.
 
     Attributes
     ----------
     path : Path
-        File of the array (N, B, n_pixels, n_pixels).
+        File of the array (N, B, n_pixels, n_pixels), or of another shape (see `InputPlans.shape`).
     status : ndarray of str, shape (N,)
-        "ok", or the reason why a cutout is unusable; its pixels are then zeros.
+        "ok", or the reason why an input is unusable; its numbers are then zeros.
     """
 
     path: Path
@@ -215,9 +217,9 @@ class PreparedCutouts:
     def of(
         cls,
         folder: Path,
-        store: CutoutStore,
+        given: AnyStore,
         source_id: np.ndarray,
-        plan: InputPlan,
+        plan: InputPlans | InputPlan,
         position: tuple[np.ndarray, np.ndarray] | None = None,
     ) -> PreparedCutouts:
         """Prepared cutouts of these sources, reused if the folder has them already and whole.
@@ -237,30 +239,29 @@ class PreparedCutouts:
         path, about = folder / "pixels.npy", folder / "pixels.json"
         if (status := _status_of_whole(path, about)) is not None:
             return cls(path, status)
-        n, found = len(source_id), []
-        shape = (n, len(plan.bands), plan.n_pixels, plan.n_pixels)
+        store, plan, n, found = InputsById.of(given), InputPlans.of(plan), len(source_id), []
+        shape = (n, *plan.shape)
         header = {"descr": "<f2", "fortran_order": False, "shape": shape}
         with written_beside(path) as beside, open(beside, "wb") as stream:
             np.lib.format.write_array_header_1_0(stream, header)
             pieces = np.split(np.arange(n), range(CUTOUTS_AT_ONCE, n, CUTOUTS_AT_ONCE))
-            for rows in tracked(pieces, "preparing", n, "cutouts", len):
-                cutouts = plan.select(store.read(source_id[rows]))
-                if position is not None and cutouts.position is not None:
+            kind = "cutouts" if plan.vectors is None else "sources"
+            for rows in tracked(pieces, "preparing", n, kind, len):
+                inputs = plan.select(store.read(source_id[rows]))
+                if position is not None and inputs.position is not None:
                     ours = position[0][rows], position[1][rows]
                     names = "the catalog", str(store.path)
-                    check_same_places(
-                        cutouts.source_id, ours, cutouts.position, *names, CutoutError
-                    )
-                good = cutouts.status == "ok"
-                prepared = np.where(good[:, None, None, None], plan.prepare(cutouts.flux), 0.0)
+                    check_same_places(inputs.source_id, ours, inputs.position, *names, CutoutError)
+                good = (inputs.status == "ok").reshape(-1, *(1 for _ in plan.shape))
+                prepared = np.where(good, plan.prepare(inputs), 0.0)
                 stream.write(np.clip(prepared, -LARGEST, LARGEST).astype("<f2").tobytes())
-                found += cutouts.status.tolist()
+                found += inputs.status.tolist()
         with written_beside(about) as beside:
             beside.write_text(json.dumps({"sha256": sha256_of_file(path), "status": found}))
         return cls(path, np.array(found))
 
     def read(self, rows: np.ndarray) -> np.ndarray:
-        """Stretched cutouts of row numbers, (N, B, H, W) float32."""
+        """Prepared inputs of row numbers, such as stretched cutouts (N, B, H, W), float32."""
         return np.load(self.path, mmap_mode="r", allow_pickle=False)[rows].astype(np.float32)
 
 
@@ -304,6 +305,19 @@ def augmented(flux: np.ndarray, rng: np.random.Generator) -> torch.Tensor:
         torch.from_numpy(rotation).to(x), list(x.shape), align_corners=False
     )
     return functional.grid_sample(x, grid, padding_mode="reflection", align_corners=False)
+
+
+def augmented_inputs(
+    x: np.ndarray, plan: NetworkPlan, augmentation: str, rng: np.random.Generator
+) -> torch.Tensor:
+    """Inputs of a network whose cutouts are augmented; vectors have no orientation and stay."""
+    if not plan.n_bands:
+        return torch.as_tensor(x)
+    cutouts, vectors = parted(x, plan)
+    changed = torch.as_tensor(AUGMENTATIONS[augmentation](cutouts, rng))
+    if not plan.vector:
+        return changed
+    return torch.cat([changed.flatten(1), torch.as_tensor(vectors)], dim=1)
 
 
 AUGMENTATIONS: dict[str, Callable[[np.ndarray, np.random.Generator], Any]] = {

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from targetsel.errors import CatalogError, SpectrumError, close_or_known, counted, did_you_mean
-from targetsel.imaging.store import CutoutStore
+from targetsel.networks.inputs import AnyStore, InputsById
 from targetsel.networks.redshift_scale import RedshiftScale
 from targetsel.photometry.selection_weights import SelectionRecord, weights_like
 from targetsel.sky.catalog import Catalog, CatalogFile
@@ -346,14 +346,16 @@ class Labels:
         last = scale.standardised(self.redshift)
         return np.column_stack([self.mean, last]), np.column_stack([self.noise, 0 * last])
 
-    def in_store(self, store: CutoutStore) -> Labels:
-        """The labels of sources that have cutouts, in the order of the store, by its ids.
+    def in_store(self, given: AnyStore) -> Labels:
+        """The labels of sources that have inputs, in the order of their store, by its ids.
 
         Raises
         ------
         SpectrumError
             If there are none, or a latent is the same for all of them.
         """
+        store = InputsById.of(given)
+        what = "embedding" if store.cutouts is None else "cutout"
         ids = store.source_ids()
         rows = matched(ids, self.source_id)
         if not (rows >= 0).any():
@@ -378,10 +380,10 @@ class Labels:
                 "sources, so there is nothing to learn. Look at the spectra and the decoder."
             )
         left_out = found.left_out | {
-            "labels without cutout": self.left_out.get("labels without cutout", 0)
+            f"labels without {what}": self.left_out.get(f"labels without {what}", 0)
             + len(self)
             - len(found),
-            "cutouts without label": len(ids) - len(found),
+            f"{what}s without label": len(ids) - len(found),
         }
         return replace(found, left_out=left_out)
 

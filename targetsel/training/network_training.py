@@ -30,7 +30,7 @@ from targetsel.documents.models import DocumentModel
 from targetsel.errors import EnsembleError, counted
 from targetsel.networks.deconvolution import Deconvolution
 from targetsel.networks.network import Network, NetworkPlan
-from targetsel.training.examples import AUGMENTATIONS, Examples, ReadRows
+from targetsel.training.examples import Examples, ReadRows, augmented_inputs
 from targetsel.training.optimisation import (
     OPTIMISERS,
     EpochTraining,
@@ -266,8 +266,10 @@ class NetworkTraining(EpochTraining):
 
     def _step(self, phase: Phase, rows: np.ndarray, rng: np.random.Generator) -> float:
         """Make one optimiser step on a batch; return its loss."""
-        flux = AUGMENTATIONS[self.recipe.augmentation](self.examples.read(rows), rng)
-        mean, factor = self._forward(self.network, torch.as_tensor(flux))
+        read, plan = self.examples.read(rows), self.network.plan
+        mean, factor = self._forward(
+            self.network, augmented_inputs(read, plan, self.recipe.augmentation, rng)
+        )
         loss = phase.loss(mean, factor, *self._truth(rows))
         self.optimiser.zero_grad()
         loss.backward()

@@ -412,7 +412,7 @@ def check_unfinished(folder: Path, last: str, what: str) -> None:
 
 
 @contextlib.contextmanager
-def unfinished(folder: Path, results: Iterable[str], source: Path) -> Iterator[Path]:
+def unfinished(folder: Path, results: Iterable[str], *sources: Path) -> Iterator[Path]:
     """The folder `training` inside that of the results, for the state of an unfinished training.
 
     It is made if it is missing, held for one run alone, and removed at the end, but not after an
@@ -422,8 +422,8 @@ def unfinished(folder: Path, results: Iterable[str], source: Path) -> Iterator[P
     ----------
     results : iterable of str
         Files that the training will write into `folder`.
-    source : Path
-        File or folder that it reads.
+    *sources : Path
+        Files or folders that it reads.
 
     Raises
     ------
@@ -434,7 +434,7 @@ def unfinished(folder: Path, results: Iterable[str], source: Path) -> Iterator[P
     make_folder(folder)
     work = folder / WORK
     for path in (folder / name for name in results):
-        check_output(path, [source])
+        check_output(path, sources)
         if path.exists() and not work.exists():
             raise OutputError(f"{path}: already exists. Choose another folder, or move the file.")
     with held(work):

@@ -18,8 +18,10 @@ from targetsel.imaging.store import CutoutStore, check_suits
 from targetsel.imaging.stretch import Stretch
 from targetsel.networks.aperture_photometry import ASINH_SCALE, LINEAR_SCALE
 from targetsel.networks.input_plan import SMALLEST, InputPlan
+from targetsel.networks.inputs import InputPlans, InputsById
 from targetsel.networks.network import NetworkPlan, presets
 from targetsel.networks.redshift_scale import RedshiftScale
+from targetsel.networks.vector_plan import VectorPlan
 from targetsel.scoring.ensemble import Ensemble, decoder_file, find_ensemble
 from targetsel.sky.catalog import Catalog, CatalogFile
 from targetsel.spectra.apertures import APERTURE, are_alike
@@ -28,6 +30,13 @@ from targetsel.surveys.card import SurveyCard
 from targetsel.surveys.registry import find_card
 from targetsel.tables.any_format import is_simulated
 from targetsel.training.examples import recorded_split
+from targetsel.training.files import (
+    TrainingFiles,
+    check_catalog,
+    check_inputs,
+    check_no_cutouts,
+    stores_of,
+)
 from targetsel.training.labels import SMALLEST_SCATTER, Labels
 from targetsel.training.network_training import Recipe
 
@@ -37,6 +46,8 @@ FINE_TUNING_RATE = 0.25  # peak learning rate over that of a training from scrat
 FEWEST_IN_BATCH = 32  # sources: with fewer to train on there is no training
 WIDTH = 0.5
 PHOTOMETRY = 64  # features of aperture photometry that join those of the cutout
+VECTOR_FEATURES = 256
+EPOCHS_OF_VECTORS = 30  # of networks without convolutions
 
 
 @dataclass(frozen=True)
@@ -45,7 +56,8 @@ class TrainingPlan:
 
     Attributes
     ----------
-    input : InputPlan
+    input : InputPlan or None
+        The cutouts that it takes, if it does.
     network : NetworkPlan
         Plan of every member; its photometry, if any, undoes the stretch of the input.
     recipe : Recipe
@@ -60,9 +72,11 @@ class TrainingPlan:
     aperture : float or None
         Diameter of the fiber that the spectra were taken with [arcsec], so that the line strengths
         predicted are of the light in it; for the card.
+    vectors : VectorPlan or None
+        The vectors that it takes, in place of cutouts or beside them.
     """
 
-    input: InputPlan
+    input: InputPlan | None
     network: NetworkPlan
     recipe: Recipe
     members: int = 5
@@ -70,6 +84,12 @@ class TrainingPlan:
     workers: int = 1
     device: str = "cpu"
     aperture: float | None = None
+    vectors: VectorPlan | None = None
+
+    @property
+    def inputs(self) -> InputPlans:
+        """All that the networks take."""
+        return InputPlans(self.input, self.vectors)
 
     def __post_init__(self) -> None:
         if self.aperture is not None and not 0 < self.aperture < math.inf:
@@ -80,10 +100,16 @@ class TrainingPlan:
             raise EnsembleError(f"training: {self.members} members, expected 1 or more")
         if self.network.photometry:
             self._check_softening()
-        if self.network.n_bands != len(self.input.bands):
+        bands = () if self.input is None else self.input.bands
+        if self.network.n_bands != len(bands):
             raise EnsembleError(
                 f"training: the network is for {self.network.n_bands} bands, expected "
-                f"{len(self.input.bands)}: {', '.join(self.input.bands)}"
+                f"{len(bands)}: {', '.join(bands)}"
+            )
+        if self.network.vector != self.inputs.n_numbers:
+            raise EnsembleError(
+                f"training: the network is for vectors of {self.network.vector} numbers, expected "
+                f"{self.inputs.n_numbers}"
             )
         if self.network.head == "covariance" and not self.recipe.epochs_covariance:
             raise EnsembleError(
@@ -94,11 +120,8 @@ class TrainingPlan:
             self._check_start(self.start)
 
     def _check_start(self, start: Ensemble) -> None:
-        ours = {"network": _shape(self.network), "input": self.input.model_dump(mode="json")}
-        theirs = {
-            "network": _shape(start.networks[0].plan),
-            "input": start.input.model_dump(mode="json"),
-        }
+        ours = {"network": _shape(self.network), **self.inputs.to_card()}
+        theirs = {"network": _shape(start.networks[0].plan), **start.inputs.to_card()}
         for key, here, there in differences(ours, theirs):
             raise EnsembleError(
                 f"the ensemble to start from, '{start.card.get('name', '')}': its {key} is "
@@ -138,6 +161,7 @@ class TrainingPlan:
         return alike[member % len(alike)]
 
     def _check_softening(self) -> None:
+        assert self.input is not None
         expected = softening_of(self.input.stretch)
         if self.network.softening != expected:
             raise EnsembleError(
@@ -148,7 +172,7 @@ class TrainingPlan:
     def identity(self) -> dict[str, Any]:
         """Everything that the trained weights depend on, as plain values."""
         return {
-            "input": self.input.model_dump(mode="json"),
+            **self.inputs.to_card(),
             "network": self.network.model_dump(mode="json"),
             "recipe": self.recipe.model_dump(),
             "members": self.members,
@@ -181,12 +205,16 @@ def _default(epochs: int | None) -> tuple[NetworkPlan, Recipe]:
     """A hybrid network of half the width with aperture photometry as an additional input,
     trained for the mean first and then for the covariance."""
     network = NetworkPlan(width=WIDTH, photometry=PHOTOMETRY)
-    if epochs is None:
-        return network, Recipe()
+    return network, Recipe() if epochs is None else _in_phases(epochs)
+
+
+def _in_phases(epochs: int, learning_rate: float = Recipe().learning_rate) -> Recipe:
     if epochs < 2:
         raise EnsembleError(f"--epochs {epochs}: expected 2 or more, some for each phase")
     covariance = max(1, epochs // 3)
-    return network, Recipe(epochs_mean=epochs - covariance, epochs_covariance=covariance)
+    return Recipe(
+        epochs_mean=epochs - covariance, epochs_covariance=covariance, learning_rate=learning_rate
+    )
 
 
 def _published(epochs: int | None) -> tuple[NetworkPlan, Recipe]:
@@ -203,6 +231,12 @@ def _published(epochs: int | None) -> tuple[NetworkPlan, Recipe]:
     return presets()["hybrid"], recipe
 
 
+def _of_vectors(epochs: int | None) -> tuple[NetworkPlan, Recipe]:
+    """Networks without convolutions, whose epochs take little time, and are many."""
+    network = NetworkPlan(n_bands=0, width=0, vector=1, vector_features=VECTOR_FEATURES)
+    return network, _in_phases(EPOCHS_OF_VECTORS if epochs is None else epochs, 2e-3)
+
+
 RECIPES: dict[str, Callable[[int | None], tuple[NetworkPlan, Recipe]]] = {
     "default": _default,
     "wu-peek-2020": _published,
@@ -211,40 +245,62 @@ RECIPES: dict[str, Callable[[int | None], tuple[NetworkPlan, Recipe]]] = {
 
 def named_plan(
     name: str,
-    input: InputPlan,
+    input: InputPlan | None,
     n_latents: int,
     epochs: int | None = None,
     width: float | None = None,
     members: int = 5,
     seed: int = 0,
+    vectors: VectorPlan | None = None,
 ) -> TrainingPlan:
-    """The plan of a named recipe on this input.
+    """The plan of a named recipe on these inputs.
 
     Parameters
     ----------
     name : str
-        One of `RECIPES`.
+        One of `RECIPES`; of vectors alone "default".
     epochs : int, optional
         Epochs of all phases together; a third of them, rounded down, for the covariance.
     width : float, optional
         Width of the networks; 1 as published.
     """
     network, recipe = _recipe(name, epochs)
+    if input is None:
+        _check_of_vectors(name, width)
+        network, recipe = _of_vectors(epochs)
+    stretch = None if input is None or not network.photometry else input.stretch
     network = _changed(
         network,
         "network",
-        n_bands=len(input.bands),
+        n_bands=0 if input is None else len(input.bands),
         n_latents=n_latents,
         width=network.width if width is None else width,
-        softening=softening_of(input.stretch) if network.photometry else 0.0,
+        softening=0.0 if stretch is None else softening_of(stretch),
+        vector=0 if vectors is None else vectors.n_numbers,
+        vector_features=0 if vectors is None else VECTOR_FEATURES,
     )
-    return TrainingPlan(input, network, recipe.model_copy(update={"seed": seed}), members)
+    recipe = recipe.model_copy(update={"seed": seed})
+    return TrainingPlan(input, network, recipe, members, vectors=vectors)
+
+
+def _check_of_vectors(name: str, width: float | None) -> None:
+    """Refuse options of convolutions where networks take vectors alone."""
+    if name != "default":
+        raise EnsembleError(
+            f"--preset {name}: is of networks that take cutouts. Name a STORE of them, or leave "
+            "the option out."
+        )
+    if width is not None:
+        raise EnsembleError(
+            f"--width {width:g}: is of convolutions, and without cutouts there are none. Name a "
+            "STORE of cutouts, or leave the option out."
+        )
 
 
 def fine_tuning(
     name: str,
     start: Ensemble,
-    input: InputPlan,
+    input: InputPlan | None,
     epochs: int | None = None,
     width: float | None = None,
     members: int | None = None,
@@ -267,6 +323,9 @@ def fine_tuning(
         If the ensemble takes another input, or its networks have another width.
     """
     _, recipe = _recipe(name, epochs)
+    if input is None:
+        _check_of_vectors(name, width)
+        _, recipe = _of_vectors(epochs)
     network = start.networks[0].plan
     width = network.width if width is None else width
     rate = recipe.learning_rate * FINE_TUNING_RATE
@@ -276,6 +335,7 @@ def fine_tuning(
         recipe.model_copy(update={"seed": seed, "learning_rate": rate}),
         members or len(_like_the_first(start)),
         start,
+        vectors=start.inputs.vectors,
     )
 
 
@@ -314,42 +374,10 @@ def differences(
 
 
 @dataclass(frozen=True)
-class TrainingFiles:
-    """Files that an ensemble's training reads.
-
-    Attributes
-    ----------
-    store : Path
-        Cutout store.
-    spectra, latents : Path or None
-        Source of the labels: one of the two, see `Labels.of_spectra` and `Labels.of_latents`.
-    decoder : Path or None
-        Decoder of the latents, a folder or file; that of `init` if None.
-    catalog : Path or None
-        Catalog with groups, weights and further columns of the sources.
-    group : str or None
-        Column of the catalog's groups.
-    init : str or None
-        Ensemble to start from: a folder, or a shipped one's name.
-    like : Path or None
-        Catalog that the labels are weighted like.
-    """
-
-    store: Path
-    spectra: Path | None = None
-    latents: Path | None = None
-    decoder: Path | None = None
-    catalog: Path | None = None
-    group: str | None = None
-    init: str | None = None
-    like: Path | None = None
-
-
-@dataclass(frozen=True)
 class TrainingInputs:
     """Arguments of `ensemble_training.train_into`."""
 
-    store: CutoutStore
+    store: InputsById
     labels: Labels
     plan: TrainingPlan
     decoder: Decoder
@@ -399,19 +427,18 @@ class TrainingInputs:
         TargetselError
             If a file is missing or damaged, or files and options do not suit one another.
         """
-        _check_catalog(files)
+        check_catalog(files)
+        check_inputs(files)
         start = None if files.init is None else Ensemble.read(files.init)
         decoder, place = _decoder(files, start)
-        store = CutoutStore.open(files.store)
+        store = stores_of(files, start)
         asked = _given({"bands": bands, "size": size, "binning": binning})
         if survey is not None:
-            asked = _of_survey(find_card(survey, EnsembleError), store, **asked)
+            if store.cutouts is None:
+                check_no_cutouts(asked | {"survey": survey})
+            asked = _of_survey(find_card(survey, EnsembleError), store.cutouts, **asked)
         options = _given(options | {"seed": seed})
-        if start is None:
-            input_plan = InputPlan.of_store(store, **asked)
-            plan = named_plan(preset, input_plan, decoder.n_latents, **options)
-        else:
-            plan = fine_tuning(preset, start, _changed(start.input, "input", **asked), **options)
+        input_plan = _input_plan(store, start, asked)
         labels = _labels(files, decoder, place, seed)
         if files.catalog is not None:
             simulated = labels.simulated or is_simulated(files.catalog)
@@ -424,6 +451,16 @@ class TrainingInputs:
             assert files.catalog is not None
             target = CatalogFile.open(files.like)
             labels = labels.in_store(store).like(target, catalog, files.catalog)
+        if start is None:
+            vectors = None
+            if store.embeddings is not None:
+                chosen = labels.in_store(store).source_id
+                vectors = VectorPlan.of(store.embeddings, chosen, store.brightness)
+            options |= {"vectors": vectors}
+            plan = named_plan(preset, input_plan, decoder.n_latents, **options)
+        else:
+            start.inputs.check(store, start.name)
+            plan = fine_tuning(preset, start, input_plan, **options)
         if start is not None and start.predicts_redshift and labels.redshift is None:
             plan = fine_tuning(preset, _of_latents(start), plan.input, **options)
         elif start is None and labels.redshift is not None:
@@ -456,6 +493,21 @@ def _of_survey(
     return {"bands": bands, "size": size or whole, "binning": binning}
 
 
+def _input_plan(
+    store: InputsById, start: Ensemble | None, asked: dict[str, Any]
+) -> InputPlan | None:
+    """The cutouts that networks shall take; None without cutouts."""
+    if start is not None:
+        if start.inputs.cutouts is None:
+            check_no_cutouts(asked)
+            return None
+        return _changed(start.inputs.cutouts, "input", **asked)
+    if store.cutouts is None:
+        check_no_cutouts(asked)
+        return None
+    return InputPlan.of_store(store.cutouts, **asked)
+
+
 def _aperture(
     given: float | None, labels: Labels, files: TrainingFiles, start: Ensemble | None
 ) -> float | None:
@@ -468,21 +520,6 @@ def _aperture(
         )
     given = stated if given is None else given
     return start.card.get(APERTURE) if given is None and start is not None else given
-
-
-def _check_catalog(files: TrainingFiles) -> None:
-    """Refuse options that need a catalog without one."""
-    if files.catalog is not None:
-        return
-    if files.group is not None:
-        raise CatalogError(
-            f"--group {files.group}: is a column of no catalog. Name one with --catalog."
-        )
-    if files.like is not None:
-        raise CatalogError(
-            f"--like {files.like}: weights compare the brightness of labelled sources with that of "
-            "this catalog, and the former is not known. Name their catalog with --catalog."
-        )
 
 
 def _scale(labels: Labels, files: TrainingFiles) -> RedshiftScale:

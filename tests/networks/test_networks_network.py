@@ -255,7 +255,7 @@ def test_a_network_without_a_covariance_head_has_the_errors_of_its_plan():
         ({"head": "both"}, "head is 'both'; expected 'covariance' or 'mean'"),
         ({"attention": "yes"}, "attention is 'yes'; expected a valid boolean"),
         ({"groups": 0}, "groups is '0'; expected a whole number, 1 to 10000"),
-        ({"n_bands": "many"}, "n_bands is 'many'; expected a whole number, 1 to 1000"),
+        ({"n_bands": "many"}, "n_bands is 'many'; expected a whole number, 0 to 1000"),
         ({"width": -1.0}, "width is '-1.0'; expected a number, 0 to 16"),
         ({"photometry": -1}, "photometry is '-1'; expected a whole number, 0 to 10000"),
         ({"widht": 1.0}, "unknown key 'widht' .* Did you mean 'width'"),

@@ -16,7 +16,7 @@ from targetsel.remote import transfer
 from targetsel.remote.copies import copies, with_addresses
 from targetsel.remote.places import credentials
 from targetsel.scoring import stream
-from targetsel.scoring.rows import score_cutouts
+from targetsel.scoring.rows import score_inputs
 from targetsel.tables.files import held, written_beside
 
 
@@ -205,10 +205,10 @@ def test_a_run_that_was_stopped_resumes_from_the_working_directory(
         calls.append(1)
         if len(calls) > 3:
             raise KeyboardInterrupt
-        return score_cutouts(*given)
+        return score_inputs(*given)
 
     with monkeypatch.context() as change:
-        change.setattr(stream, "score_cutouts", stopped)
+        change.setattr(stream, "score_inputs", stopped)
         said = targetsel(*command)
     assert said.status == 130
     assert "What was finished is kept: run the same command again" in said.err

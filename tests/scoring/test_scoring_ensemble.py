@@ -34,7 +34,7 @@ def cutouts(n=6, size=64, bands=("g", "r", "i", "z", "y")):
 def numbers(ensemble, given):
     """All that is predicted and measured of cutouts, one column each."""
     found = ensemble.predict(given)
-    typical = typicality(ensemble.novelty, ensemble.input, given, found.typicality)
+    typical = typicality(ensemble.novelty, ensemble.inputs, given, found.typicality)
     return [found.member_mean, found.member_factor, found.magnitude, *vars(typical).values()]
 
 

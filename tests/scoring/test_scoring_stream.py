@@ -156,7 +156,7 @@ def test_a_failed_run_goes_on_where_it_stopped_and_gives_the_same_bytes(
     run, small_chunks, monkeypatch, tmp_path
 ):
     whole = run(output="whole.parquet").output.read_bytes()
-    original, calls = targetsel.scoring.stream.score_cutouts, []
+    original, calls = targetsel.scoring.stream.score_inputs, []
 
     def failing(*arguments):
         calls.append(1)
@@ -164,7 +164,7 @@ def test_a_failed_run_goes_on_where_it_stopped_and_gives_the_same_bytes(
             raise RuntimeError("power cut")
         return original(*arguments)
 
-    monkeypatch.setattr(targetsel.scoring.stream, "score_cutouts", failing)
+    monkeypatch.setattr(targetsel.scoring.stream, "score_inputs", failing)
     with pytest.raises(RuntimeError):
         run(output="cut.parquet")
     assert not (tmp_path / "cut.parquet").exists()
@@ -179,7 +179,7 @@ def test_a_failed_run_goes_on_where_it_stopped_and_gives_the_same_bytes(
 
 def test_cutouts_are_read_while_those_before_them_are_computed(run, small_chunks, monkeypatch):
     original, read_twice, reads = CutoutStore.read, threading.Event(), []
-    compute, in_time = targetsel.scoring.stream.score_cutouts, []
+    compute, in_time = targetsel.scoring.stream.score_inputs, []
 
     def read(store, ids):
         reads.append(threading.current_thread().name)
@@ -192,7 +192,7 @@ def test_cutouts_are_read_while_those_before_them_are_computed(run, small_chunks
         return compute(*arguments)
 
     monkeypatch.setattr(CutoutStore, "read", read)
-    monkeypatch.setattr(targetsel.scoring.stream, "score_cutouts", first_waits)
+    monkeypatch.setattr(targetsel.scoring.stream, "score_inputs", first_waits)
     run()
     assert in_time[0]
     assert set(reads) == {"reader_0"}

@@ -17,7 +17,8 @@ from targetsel.networks.redshift_scale import RedshiftScale
 from targetsel.scoring.ensemble import Ensemble
 from targetsel.tables.parquet import write_table
 from targetsel.training.ensemble_training import train_into
-from targetsel.training.plan import TrainingFiles, TrainingInputs
+from targetsel.training.files import TrainingFiles
+from targetsel.training.plan import TrainingInputs
 from tests.training.redshift_sky import labels_with_redshifts, plan_with_redshift
 from tests.training.test_training_labels import catalog_file, latents_file
 from tests.training.toy_sky import changed, quiet, toy_decoder, toy_labels, toy_plan, toy_store
