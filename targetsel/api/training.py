@@ -221,7 +221,7 @@ def train_decoder(
     Parameters
     ----------
     spectra : str or Path
-        Folder of SDSS files; or .npz or .parquet with flux on the rest-frame grid.
+        Folder of FITS files of SDSS or DESI; or .npz or .parquet with flux on the rest-frame grid.
     output : str or Path
         Folder of the decoder.
     latents : str

@@ -19,8 +19,8 @@ def train(
     spectra: Annotated[
         Path,
         typer.Argument(
-            help="Folder of SDSS files, or .npz or .parquet with flux (N, 1000) on the rest-frame "
-            "grid and optionally ivar."
+            help="Folder of SDSS or DESI files, or .npz or .parquet with flux (N, 1000) on the "
+            "rest-frame grid and optionally ivar."
         ),
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write the decoder in.")],

@@ -124,8 +124,8 @@ def update(
     spectra: Annotated[
         list[Path],
         typer.Option(
-            help="Spectra matched by source_id: SDSS spec FITS, .npz, or tables in any format; may "
-            "be repeated."
+            help="Spectra matched by source_id: FITS of SDSS or DESI, .npz, or tables in any "
+            "format; may be repeated."
         ),
     ],
     output: ParquetOutput,
