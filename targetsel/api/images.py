@@ -32,6 +32,7 @@ def pack(
     catalog: AnyTable,
     output: AnyPath,
     *,
+    survey: str | None = None,
     bands: str | None = None,
     pixel_scale: float | None = None,
     size: int | None = None,
@@ -57,6 +58,10 @@ def pack(
         Ids and positions [deg, ICRS] of the sources.
     output : str or Path
         The folder of the store.
+    survey : str, optional
+        Survey of the images, such as "hsc". Its card gives bands, pixel scale and zero point where
+        neither the files nor the options do, and the bits of masks in FITS files that make a pixel
+        unusable. Images of other bands or pixels are refused.
     bands : str, optional
         Bands in their order, such as "grizy".
     pixel_scale : float, optional
@@ -78,7 +83,7 @@ def pack(
     Raises
     ------
     CutoutError
-        If the images cannot be used, or none is of a source of the catalog.
+        If the images cannot be used, are none of `survey`, or none is of a source of the catalog.
     CatalogError
         If the catalog cannot be read, has no column of ids or positions, or repeats an id.
     OutputError
@@ -103,11 +108,16 @@ def pack(
     from targetsel.imaging.hdf5_images import Hdf5Images, files_in
     from targetsel.imaging.nested_images import NestedImages, has_rows
     from targetsel.imaging.store import ASINH, FLOAT, CutoutStore
+    from targetsel.imaging.survey_images import check_of_survey
     from targetsel.photometry.bands import parse_bands
+    from targetsel.surveys.registry import find_card
 
     given: Any = images
+    known = None if survey is None else find_card(survey)
     if is_path(images):
         named = parse_bands(bands) if bands is not None else None
+        if known is not None and zeropoint is None:
+            zeropoint = known.zeropoint
         place, options = Path(str(images)), (named, pixel_scale, size, zeropoint)
         if files_in(place):
             given = Hdf5Images.open(place, *options)
@@ -117,7 +127,14 @@ def pack(
                 place, *options, {"ra_col": ra_col, "dec_col": dec_col, "id_col": id_col}
             )
         else:
-            given = Folder.open(place, *options)
+            given = Folder.open(place, *options, known)
+    if known is not None:
+        check_of_survey(
+            images if is_path(images) else "the images",
+            given.bands,
+            None if pixel_scale else given.pixel_scale,
+            known,
+        )
     columns = (ra_col, dec_col, id_col)
     kept_as = FLOAT if encoding == "float32" else ASINH
     packed = _pack(given, catalog, Path(output), kept_as, *columns)

@@ -33,7 +33,16 @@ def pack(
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Store to write, a folder.")],
     catalog: Annotated[Path, typer.Option(help="Catalog with the sources' ids and positions.")],
-    bands: Annotated[str | None, typer.Option(help="Bands in order, such as grizy.")] = None,
+    survey: Annotated[
+        str | None,
+        typer.Option(
+            help="Survey of the images, such as hsc ('targetsel surveys' lists them): its card "
+            "gives bands, pixel scale, zero point and bits of masks where files do not."
+        ),
+    ] = None,
+    bands: Annotated[
+        str | None, typer.Option(help="Bands in order, such as grizy or VIS,Y,J,H.")
+    ] = None,
     pixel_scale: Annotated[
         float | None, typer.Option(help="Pixel scale, in arcsec per pixel.")
     ] = None,
@@ -61,6 +70,7 @@ def pack(
         folder,
         catalog,
         output,
+        survey=survey,
         bands=bands,
         pixel_scale=pixel_scale,
         size=size,

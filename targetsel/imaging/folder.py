@@ -25,13 +25,14 @@ from targetsel.imaging.image_file import Image, read_image, zeropoint_fault
 from targetsel.imaging.image_names import (
     NAMES_UNDERSTOOD,
     NPY,
+    USUAL,
     band_called,
     names_no_image,
     split_band,
     split_suffix,
 )
 from targetsel.imaging.orientation import UNKNOWN, Orientation, common
-from targetsel.photometry.bands import BANDS
+from targetsel.imaging.survey_images import KnownImages, check_of_survey
 
 if TYPE_CHECKING:
     from targetsel.sky.catalog import Catalog
@@ -60,6 +61,8 @@ class Folder:
         Whether the pixel scale that a file gives must be `pixel_scale`, within 1 %.
     left_out : tuple of str
         Names of masks, weights and the like.
+    known : KnownImages or None
+        The survey of the images, where it is known.
     """
 
     path: Path
@@ -70,6 +73,7 @@ class Folder:
     zeropoint: float | None = None
     check_scale: bool = True
     left_out: tuple[str, ...] = ()
+    known: KnownImages | None = None
 
     @classmethod
     def open(
@@ -79,11 +83,13 @@ class Folder:
         pixel_scale: float | None = None,
         size: int | None = None,
         zeropoint: float | None = None,
+        known: KnownImages | None = None,
     ) -> Folder:
         """The folder at `path`; what is not given is read from its first source.
 
-        For files that do not name their bands, `bands` is the order of their planes. Otherwise
-        it chooses and orders them. A `pixel_scale` holds whatever the files say.
+        What the files do not say either is taken from a `known` survey's card. For files that do
+        not name their bands, `bands` is the order of their planes. Otherwise it chooses and orders
+        them. A `pixel_scale` holds whatever the files say.
 
         Raises
         ------
@@ -93,20 +99,28 @@ class Folder:
         """
         path = Path(path)
         check_given(path, pixel_scale, size, zeropoint)
-        files, left_out = _list_files(path)
+        names = known.band_names if known else USUAL
+        files, left_out = _list_files(path, names)
         first = files[min(files)]
         if WHOLE not in first:
-            bands = bands or tuple(b for b in BANDS if any(b in held for held in files.values()))
+            bands = bands or tuple(b for b in names if any(b in held for held in files.values()))
         a_file = next(iter(first.values()))
-        image = read_image(a_file, zeropoint, len(bands) if bands else None, pixel_scale)
+        if known is not None:
+            check_of_survey(path, bands or (), None, known)
+            zeropoint = known.zeropoint if zeropoint is None else zeropoint
+        n_bands = len(bands or (known.band_names if known else ())) or None
+        image = read_image(a_file, zeropoint, n_bands, pixel_scale, known)
         bands = bands or image.bands
+        if known is not None:
+            bands = bands or (names if len(names) == len(image.flux) else ())
+            check_of_survey(a_file, bands, None if pixel_scale else image.pixel_scale, known)
         if not bands:
             raise CutoutError(
                 f"{a_file}: neither the header nor the file's name tells the bands of its "
                 f"{len(image.flux)} planes. Give --bands in the order of the planes, or name files "
                 f"so: {NAMES_UNDERSTOOD}."
             )
-        scale = pixel_scale or image.pixel_scale
+        scale = pixel_scale or image.pixel_scale or (known.pixel_scale if known else None)
         if scale is None:
             raise CutoutError(
                 f"{a_file}: does not say how large a pixel is. Give --pixel-scale [arcsec]."
@@ -119,7 +133,7 @@ class Folder:
             )
         check_scale = pixel_scale is None
         size = size or largest
-        return cls(path, files, bands, scale, size, zeropoint, check_scale, left_out)
+        return cls(path, files, bands, scale, size, zeropoint, check_scale, left_out, known)
 
     def __len__(self) -> int:
         return len(self.files)
@@ -163,6 +177,7 @@ class Folder:
             "pixel_scale": self.pixel_scale,
             "size": self.size,
             "zeropoint": self.zeropoint,
+            **({} if self.known is None else {"survey": self.known.name}),
         }
 
     @property
@@ -193,7 +208,7 @@ class Folder:
     def _image(self, file: Path, band: str) -> Image:
         """One file, checked and cut to size."""
         given = None if self.check_scale else self.pixel_scale
-        image = read_image(file, self.zeropoint, len(self.bands), given)
+        image = read_image(file, self.zeropoint, len(self.bands), given, self.known)
         expected = image.bands or self.bands if band == WHOLE else (band,)
         if len(image.flux) != len(expected):
             hint = " by its name" if band else "; its name tells no known band"
@@ -236,20 +251,22 @@ def check_given(
         )
 
 
-def _list_files(path: Path) -> tuple[dict[str, dict[str, Path]], tuple[str, ...]]:
+def _list_files(
+    path: Path, names: tuple[str, ...]
+) -> tuple[dict[str, dict[str, Path]], tuple[str, ...]]:
     """The files of each source id, see `Folder.files`, and the names of those left out."""
     if not path.is_dir():
         raise CutoutError(f"{path}: no such folder. Expected a folder of FITS or .npy files.")
     files: dict[str, dict[str, Path]] = {}
     left_out = []
-    for file, band_of_all in _files_in(path):
+    for file, band_of_all in _files_in(path, names):
         name, suffix = split_suffix(file.name)
         if not suffix:
             continue
         if names_no_image(name):
             left_out.append(file.name)
             continue
-        source_id, band = (name, WHOLE) if suffix == NPY else split_band(name)
+        source_id, band = (name, WHOLE) if suffix == NPY else split_band(name, names)
         if band_of_all and band != band_of_all:
             source_id, band = name, band_of_all
         held = files.setdefault(source_id, {})
@@ -266,10 +283,10 @@ def _list_files(path: Path) -> tuple[dict[str, dict[str, Path]], tuple[str, ...]
     return files, tuple(left_out)
 
 
-def _files_in(path: Path) -> Iterator[tuple[Path, str]]:
+def _files_in(path: Path, names: tuple[str, ...]) -> Iterator[tuple[Path, str]]:
     """The files of a folder without band, and those in folders called like a band with it."""
     for entry in sorted(path.iterdir()):
         if not entry.is_dir():
             yield entry, ""
-        elif band := band_called(entry.name):
+        elif band := band_called(entry.name, names):
             yield from ((file, band) for file in sorted(entry.iterdir()) if file.is_file())

@@ -21,11 +21,13 @@ from targetsel.imaging.image_names import (
     IMAGE,
     NO_IMAGE,
     NPY,
+    USUAL,
     band_called,
     band_of_filter,
     bands_in_words,
 )
 from targetsel.imaging.orientation import UNKNOWN, Lie, lie_at, place_at
+from targetsel.imaging.survey_images import KnownImages, unusable
 from targetsel.photometry.flux import NANOMAGGY_ZERO_POINT, NJY_PER_NANOMAGGY
 from targetsel.tables.fits import open_fits
 from targetsel.tables.numpy_files import read_npy as read_npy_file
@@ -52,6 +54,7 @@ ZEROPOINTS = (0.0, 40.0)
 BRIGHT = 1e6  # [nanomaggy], magnitude 7.5; no image of galaxies has half of its pixels beyond
 # Pixels of floating-point images that stand for no data.
 CODES, LARGEST_COUNT = (-999.0, -9999.0, -99999.0), 1e20
+MASKS = {"mask", "maskbits", "msk"}
 LABELS = ("EXTNAME", "IMTYPE", "IMAGETYP", "IMGTYPE", "EXTTYPE", "HDUCLAS2")
 
 
@@ -95,6 +98,7 @@ def read_image(
     zeropoint: float | None,
     n_bands: int | None = None,
     pixel_scale: float | None = None,
+    known: KnownImages | None = None,
 ) -> Image:
     """The calibrated image in a FITS or .npy file.
 
@@ -107,6 +111,8 @@ def read_image(
         Number of bands, needed for .npy only: the axis of this length is the band.
     pixel_scale : float or None
         [arcsec]; holds whatever a FITS file says.
+    known : KnownImages, optional
+        The survey, whose masks are heeded and whose bands are known.
 
     Raises
     ------
@@ -115,7 +121,7 @@ def read_image(
     """
     if path.suffix.lower() == NPY:
         return read_npy(path, zeropoint, n_bands)
-    return read_fits(path, path, zeropoint, pixel_scale)
+    return read_fits(path, path, zeropoint, pixel_scale, known)
 
 
 def read_npy(path: Path, zeropoint: float | None, n_bands: int | None) -> Image:
@@ -156,13 +162,15 @@ def read_fits(
     place: Path | str,
     zeropoint: float | None,
     pixel_scale: float | None = None,
+    known: KnownImages | None = None,
 ) -> Image:
     """The image of a FITS file, 2-D (H, W) or a cube (B, H, W).
 
     `source` is the file or its bytes, and `place` what messages call it. Masks, weights and the
     like, by the labels of their extensions, are passed over. `calibrated` tells how counts become
     nanomaggies. A `pixel_scale` [arcsec] holds whatever the header says. Pixels with an inverse
-    variance of zero, in an extension called invvar, have no data.
+    variance of zero, in an extension called invvar, have no data; nor have those with one of the
+    bits of a `known` survey in an extension called mask, which may give their numbers as MP_SAT.
 
     Raises
     ------
@@ -176,6 +184,7 @@ def read_fits(
         with reading(str(place), CutoutError, "a FITS image", "Fetch it again or remove it."):
             counts = hdu.data
             invvar = None if weights is None else weights.data
+            mask = _mask_of(hdus, known)
         header = header_of(hdus, hdu)
         grid = _grid_of(hdu.header)
         wcs = grid if _has_place(hdu.header) else None
@@ -190,8 +199,28 @@ def read_fits(
     scale = pixel_scale or pixel_scale_of(grid, place)
     flux = calibrated(counts, header, scale, place, zeropoint)
     x, y = (flux.shape[-1] - 1) / 2, (flux.shape[-2] - 1) / 2
-    centre, bands = place_at(wcs, x, y), bands_of(header, len(flux))
+    names = known.band_names if known else USUAL
+    centre, bands = place_at(wcs, x, y), bands_of(header, len(flux), names)
+    if mask is not None:
+        flux[unusable(*mask, bands, flux.shape, place)] = np.nan
     return Image(flux, bands, scale, wcs, invvar is not None, centre, lie_at(wcs, x, y))
+
+
+def _mask_of(hdus: Iterable[Any], known: KnownImages | None) -> tuple[np.ndarray, Any] | None:
+    """The plane of masks, and the numbers of the survey's bits in it; None without either.
+
+    Headers of HSC and LSST number their bits themselves, and leave out those that never occur.
+    """
+    if known is None or not known.mask_bits:
+        return None
+    for number, hdu in enumerate(hdus):
+        labels = set().union(*(_words(_value(hdu.header, label)) for label in LABELS))
+        if number and hdu.is_image and hdu.shape and labels & MASKS:
+            planes = [(key[3:], bit) for key, bit in hdu.header.items() if key[:3] == "MP_"]
+            told = {name: bit for name, bit in planes if bit in range(63)}
+            bits = {name: told[name] for name in known.mask_bits if name in told}
+            return hdu.data, bits if told else known.mask_bits
+    return None
 
 
 def find_image(hdus: Iterable[Any], place: Path | str) -> Any:
@@ -350,14 +379,14 @@ def calibrated(
     return flux
 
 
-def bands_of(header: Header, n_bands: int) -> tuple[str, ...]:
+def bands_of(header: Header, n_bands: int, names: tuple[str, ...] = USUAL) -> tuple[str, ...]:
     """The bands that the header names, or () where it does not name each plane."""
     listed = " ".join(str(_value(header, f"BAND{k}") or "").strip() for k in range(n_bands))
     filters = [str(_value(header, key) or "") for key in FILTER_KEYS]
     for text in (str(_value(header, "BANDS") or ""), listed, *filters):
-        if len(bands := bands_in_words(text)) == n_bands:
+        if len(bands := bands_in_words(text, names)) == n_bands:
             return bands
-    named = [band for band in map(band_of_filter, filters) if band]
+    named = [band for text in filters if (band := band_of_filter(text, names))]
     return tuple(named[:1]) if n_bands == 1 else ()
 
 

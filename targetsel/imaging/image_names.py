@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 
 from targetsel.errors import CutoutError
 from targetsel.photometry.bands import OPTICAL, parse_bands
@@ -23,18 +24,33 @@ NO_IMAGE = frozenset(
     """.split()  # noqa: SIM905
 )
 IMAGE = frozenset({"sci", "science", "image", "img", "data", "primary", "coadd", "stack"})
-_ONE_BAND = re.compile(rf"(?i)(?P<id>.+)[._-](?P<band>[{OPTICAL}])")
+USUAL = tuple(OPTICAL)  # bands that names tell of where no survey is known
 _BAND_BETWEEN = re.compile(rf"(?i)[._-]([{OPTICAL}])(?=[._-])")
 # Files that nothing here decompresses, or that hide their ending behind another one.
 _OTHER_PACKING = re.compile(r"(?i)\.(fits?|fts)\.(bz2|xz|z|zip|zst|7z)")
 # As cameras write a filter: "g", "g.00000" (Pan-STARRS), "g DECam SDSS c0001 4720.0 1520.0",
 # "r.MP9602" (MegaCam), "r_SDSS", "HSC-R2", "ZTF_g". A capital alone may be of another system, as R
 # of Johnson's; Y has no such double.
-_FILTER = re.compile(rf"(?P<band>[{OPTICAL}]|Y)2?(?:[. _-].*)?")
-_FILTER_OF_SYSTEM = re.compile(
-    rf"(?i)(?:HSC|ZTF|SDSS|PS1|DES|DECam|LSST|Rubin|OCAM|SkyMapper)[-_. ](?P<band>[{OPTICAL}])2?"
-    r"(?:[. _-].*)?"
-)
+_SYSTEMS = "HSC|ZTF|SDSS|PS1|DES|DECam|LSST|Rubin|OCAM|SkyMapper|VISTA|NIR|NISP|Euclid"
+
+
+@cache
+def _patterns(names: tuple[str, ...]) -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
+    """Patterns of a file's name, of a filter, and of a filter behind its system."""
+    any_band = "|".join(sorted(map(re.escape, names), key=len, reverse=True))
+    alone = f"{any_band}|Y" if "y" in names and "Y" not in names else any_band
+    return (
+        re.compile(rf"(?i)(?P<id>.+)[._-](?P<band>{any_band})"),
+        re.compile(rf"(?P<band>{alone})2?(?:[. _-].*)?"),
+        re.compile(rf"(?i)(?:{_SYSTEMS})[-_. ](?P<band>{any_band})2?(?:[. _-].*)?"),
+    )
+
+
+def band_called(name: str, names: tuple[str, ...] = USUAL) -> str:
+    """The one of some bands that has this name, or else has it in another case; or ""."""
+    if name in names:
+        return name
+    return next((band for band in names if band.lower() == name.lower()), "")
 
 
 def split_suffix(name: str) -> tuple[str, str]:
@@ -65,15 +81,15 @@ def names_no_image(name: str) -> bool:
     The word stands at the end, or before or behind the band: "7.mask", "7_invvar_g", "7_g.wt".
     """
     *others, last = re.split(r"[._-]", name.lower())
-    if last in tuple(OPTICAL) and others:
+    if last in USUAL and others:
         *others, last = others
     return bool(others) and last in NO_IMAGE
 
 
-def split_band(name: str) -> tuple[str, str]:
+def split_band(name: str, names: tuple[str, ...] = USUAL) -> tuple[str, str]:
     """The source id and the band of a name such as "7.g", "7_g" or "7-Y"; no band: ""."""
-    found = _ONE_BAND.fullmatch(name)
-    return (found["id"], found["band"].lower()) if found else (name, "")
+    found = _patterns(names)[0].fullmatch(name)
+    return (found["id"], band_called(found["band"], names)) if found else (name, "")
 
 
 def band_within(name: str) -> str:
@@ -81,12 +97,7 @@ def band_within(name: str) -> str:
     return (_BAND_BETWEEN.findall(name) or [""])[-1].lower()
 
 
-def band_called(name: str) -> str:
-    """The band of this name, in either case, such as that of a folder; or ""."""
-    return name.lower() if name.lower() in tuple(OPTICAL) else ""
-
-
-def bands_in_words(text: str) -> tuple[str, ...]:
+def bands_in_words(text: str, names: tuple[str, ...] = USUAL) -> tuple[str, ...]:
     """The bands that a card of a header lists, such as "grz" or "g,r,Y"; () for other words.
 
     Y is y beside optical bands alone, as of the Dark Energy Survey, and itself beside others of the
@@ -96,12 +107,16 @@ def bands_in_words(text: str) -> tuple[str, ...]:
         bands = parse_bands(text.strip())
     except CutoutError:
         return ()
+    if names != USUAL:
+        of_survey = tuple(band_called(band, names) for band in bands)
+        return of_survey if all(of_survey) else bands
     if set(bands) <= {*OPTICAL, "Y"} and "y" not in bands:
         return tuple("y" if band == "Y" else band for band in bands)
     return bands
 
 
-def band_of_filter(text: str) -> str:
+def band_of_filter(text: str, names: tuple[str, ...] = USUAL) -> str:
     """The band of a filter as cameras write it, or ""."""
-    found = _FILTER.fullmatch(text.strip()) or _FILTER_OF_SYSTEM.fullmatch(text.strip())
-    return found["band"].lower() if found else ""
+    _, alone, of_system = _patterns(names)
+    found = alone.fullmatch(text.strip()) or of_system.fullmatch(text.strip())
+    return band_called(found["band"], names) if found else ""

@@ -19,7 +19,7 @@ import numpy as np
 from targetsel.errors import CutoutError
 from targetsel.imaging.cutout import Cutouts, crop_to_centre
 from targetsel.imaging.image_file import flux_density, nanomaggies, per_count
-from targetsel.imaging.image_names import band_of_filter
+from targetsel.imaging.image_names import band_called, band_of_filter
 from targetsel.photometry.bands import BANDS
 
 ROWS_PER_PIECE = 32
@@ -67,7 +67,9 @@ class Plane:
     @property
     def band(self) -> str:
         """The band by one of our names; empty for others."""
-        return band_of_filter(self.name) or band_of_filter(self.name.lower())
+        last = self.name.rpartition("-")[2]
+        optical = band_of_filter(self.name) or band_of_filter(self.name.lower())
+        return optical or band_called(last, tuple(BANDS))
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ TOPICS: dict[str, dict[str, str]] = {
         "Addresses, credentials and connections": "remote",
     },
     "Packing and reading cutouts": {
-        "A folder of images": "imaging imaging.folder imaging.image_names",
+        "A folder of images": "imaging imaging.folder imaging.image_names imaging.survey_images",
         "One image": "imaging.image_file",
         "Packing into a store": "imaging.packing",
         "Reading a store": "imaging.store imaging.picture imaging.cutout imaging.stretch",

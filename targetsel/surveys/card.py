@@ -120,8 +120,8 @@ class SurveyCard:
     wings : Wings
     correlation : Correlation
     mask_bits : mapping of str to int
-        Number of the bit, from 0, by the name of what it says of a pixel or a source; those alone
-        that make it unusable.
+        Number of the bit, from 0, by the name of what it says of a pixel; those alone that make
+        the pixel unusable. A name that ends in a band, such as SATUR_G, is of that band.
     sources : tuple of str
         Where the figures are from.
     """

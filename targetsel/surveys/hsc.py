@@ -10,8 +10,8 @@ from targetsel.surveys.card import CardBand, SurveyCard
 from targetsel.surveys.registry import SkySurvey
 
 # Seeing and depth of the Wide layer rounded from Aihara et al. (2022, PASJ 74, 247), table 2, from
-# memory; sky of a dark night on Maunakea, set by hand. Bits as releases since PDR2 have them, but
-# for those of detection, deblending and clipped or rejected single exposures.
+# memory; sky of a dark night on Maunakea, set by hand. Bits as releases since PDR2 have them: those
+# that spoil a pixel of a coadd. Bright objects' halos and interpolated cosmic rays do not.
 CARD = SurveyCard(
     name="hsc",
     about="coadds of the Wide layer of HSC-SSP, PDR3",
@@ -27,7 +27,7 @@ CARD = SurveyCard(
     unit="count of the coadds",
     cutout_size=96,
     binning=2,
-    mask_bits={"BAD": 0, "SAT": 1, "CR": 3, "EDGE": 4, "NO_DATA": 8, "BRIGHT_OBJECT": 9},
+    mask_bits={"BAD": 0, "SAT": 1, "EDGE": 4, "NO_DATA": 8},
     sources=(
         "Aihara et al. (2022, PASJ 74, 247): seeing, depth, rounded, not checked",
         "sky set by hand",

@@ -41,8 +41,7 @@ from targetsel.surveys.registry import SkySurvey
 VIEWER = "https://www.legacysurvey.org"
 LAYER = "ls-dr10"
 # DECam Legacy Survey at three visits, rounded from Dey et al. (2019, AJ 157, 168). Bits of maskbits
-# as legacysurvey.org/dr10/bitmasks has them; those of a brick's edge, of WISE, of medium stars, of
-# large galaxies and of blobs that were split say nothing against pixels.
+# as legacysurvey.org/dr10/bitmasks has them; others tell of what is near, and spoil no pixel.
 CARD = SurveyCard(
     name="legacy",
     about="DECam coadds of the Legacy Surveys, three visits",
@@ -56,8 +55,7 @@ CARD = SurveyCard(
     unit="nanomaggy",
     binning=2,
     mask_bits={
-        "BRIGHT": 1, "SATUR_G": 2, "SATUR_R": 3, "SATUR_Z": 4, "ALLMASK_G": 5, "ALLMASK_R": 6,
-        "ALLMASK_Z": 7, "BAILOUT": 10, "CLUSTER": 13, "SATUR_I": 14, "ALLMASK_I": 15,
+        "SATUR_G": 2, "SATUR_R": 3, "SATUR_Z": 4, "ALLMASK_G": 5, "ALLMASK_R": 6, "ALLMASK_Z": 7,
     },
     sources=(
         "Dey et al. (2019, AJ 157, 168): seeing, depth, sky, rounded",

@@ -23,7 +23,7 @@ CARD = SurveyCard(
     pixel_scale=0.2,
     zeropoint=AB_ZERO_POINT,
     unit="nJy",
-    mask_bits={"BAD": 0, "SAT": 1, "CR": 3, "EDGE": 4, "NO_DATA": 8},
+    mask_bits={"BAD": 0, "SAT": 1, "EDGE": 4, "NO_DATA": 8},
     sources=("Ivezic et al. (2019, ApJ 873, 111), table 2: seeing, sky, depth, rounded",),
 )
 

@@ -44,7 +44,8 @@ FILE_NAME = re.compile(r"/rings\.v3\.skycell/[A-Za-z0-9_./-]+\.fits")
 NOT_LISTED = "band not in the file list"
 # Seeing and depth: Chambers et al. (2016, arXiv:1612.05560), table 11 and section 6; sky brightness
 # of the bands rounded from Tonry et al. (2012, ApJ 750, 99). Mask bits of stacks as rounded from
-# Waters et al. (2020, ApJS 251, 4). Stacks are in counts over the exposure time; see above.
+# Waters et al. (2020, ApJS 251, 4). The
+# zero point depends on the exposure time of each band; see above.
 CARD = SurveyCard(
     name="ps1",
     about="stacks of the 3pi survey, DR2",
@@ -56,8 +57,8 @@ CARD = SurveyCard(
         CardBand("y", "y_ps1", seeing=1.02, depth=21.3, sky=18.3),
     ),
     pixel_scale=0.25,
-    zeropoint=25.0,
-    unit="count per second",
+    zeropoint=None,
+    unit="",
     binning=2,
     mask_bits={
         "DETECTOR": 0, "FLAT": 1, "DARK": 2, "BLANK": 3, "CTE": 4, "SAT": 5, "LOW": 6, "CR": 8,

@@ -101,3 +101,21 @@ def test_showing_an_unknown_source_is_an_error(images, word, message):
     with pytest.raises(CutoutError, match=message):
         run("show", images / "store", "--id", word, "-o", images / "none.png")
     assert not (images / "none.png").exists()
+
+
+def test_images_of_a_known_survey_take_from_its_card_what_files_do_not_say(tmp_path, targetsel):
+    pixels = np.random.default_rng(0).normal(size=(2, 5, 20, 20)).astype(np.float32)
+    (tmp_path / "images").mkdir()
+    for source_id, planes in zip((1, 2), pixels, strict=True):
+        np.save(tmp_path / "images" / f"{source_id}.npy", planes)
+    catalog = pa.table({"source_id": [1, 2], "ra": [10.0, 11.0], "dec": [0.0, 0.0]})
+    pq.write_table(catalog, tmp_path / "catalog.parquet")
+    words = ("cutouts", "pack", tmp_path / "images", "--catalog", tmp_path / "catalog.parquet")
+    said = targetsel(*words, "--survey", "hsc", "-o", tmp_path / "store")
+    assert said.status == 0
+    store = CutoutStore.open(tmp_path / "store")
+    assert (store.bands, store.pixel_scale) == (("g", "r", "i", "z", "y"), 0.168)
+    assert store.read(np.array([1])).flux[0] == pytest.approx(pixels[0] / 10**1.8, abs=0.01)
+    said = targetsel(*words, "--survey", "hsc", "--bands", "uZ", "-o", tmp_path / "other")
+    assert said.status == 2
+    assert "survey 'hsc' has no band 'u'; expected some of g, r, i, z, y." in said.err
