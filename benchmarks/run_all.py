@@ -44,6 +44,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "engines": {"rounds": 10},
     "folding": {"rounds": 10},
     "joint_probability": {"rows": 50_000, "runs": 2},
+    "known": {"sources": 200_000, "spectra": 200_000, "runs": 1},
     "line_strengths": {"mock": 400},
     "lines": {"rounds": 10},
     "mock_speed": {"n": 64, "rounds": 1},

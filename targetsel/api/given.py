@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, overload
 
 from targetsel.errors import HandoffError
-from targetsel.tables.any_form import is_path
+from targetsel.tables.any_form import AnyTable, is_path
 
 if TYPE_CHECKING:
     from targetsel.imaging.cutout import Cutouts
@@ -22,6 +22,8 @@ AnyPaths: TypeAlias = "AnyPath | Iterable[AnyPath]"
 AnyCutouts: TypeAlias = "AnyPath | CutoutStore | Folder | Cutouts"
 AnyEnsemble: TypeAlias = "AnyPath | Ensemble"
 AnyTargets: TypeAlias = "AnyPath | TargetList"
+# Spectra that sources may have already: --known of commands.
+AnySpectra: TypeAlias = "AnyTable | Sequence[AnyTable]"
 # A scored catalog and the truth about its sources: --labelled and --truth of commands.
 Labelled: TypeAlias = "tuple[AnyPath, AnyPath]"
 

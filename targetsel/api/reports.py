@@ -6,7 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from targetsel.api.given import AnyPath, AnyTargets, Labelled, pair_of, path_of, targets_of
+from targetsel.api.given import (
+    AnyPath,
+    AnySpectra,
+    AnyTargets,
+    Labelled,
+    pair_of,
+    path_of,
+    targets_of,
+)
 from targetsel.remote.copies import with_addresses
 from targetsel.rules.rules import AnyRules, Rules
 
@@ -123,6 +131,8 @@ def selection_function(
     map_output: AnyPath,
     *,
     nside: int = 64,
+    known: AnySpectra | None = None,
+    known_radius: float = 1.0,
     labelled: Labelled | None = None,
 ) -> tuple[Inclusion, ...]:
     """Write inclusion probabilities and their map, as `targetsel selection-function` does.
@@ -137,6 +147,8 @@ def selection_function(
         Parquet file of the mean inclusion by HEALPix pixel.
     nside : int
         HEALPix resolution of the map: a power of two.
+    known, known_radius
+        Spectra that sources may have already, as for `select`.
     labelled : pair of str or Path, optional
         A scored catalog and the truth about its sources, for classes with a guarantee.
 
@@ -168,10 +180,12 @@ def selection_function(
     >>> [each.name for each in found]
     ['EXCITED', 'STAR_FORMING']
     """
+    from targetsel.scored.known_match import KnownSpectra
     from targetsel.selection.reports.selection_function import write_selection_function
 
     places = Path(scored), Path(output), Path(map_output)
-    return write_selection_function(Rules.of(rules), *places, nside, pair_of(labelled))
+    spectra = KnownSpectra.of(known, known_radius)
+    return write_selection_function(Rules.of(rules), *places, nside, pair_of(labelled), spectra)
 
 
 @with_addresses("output")

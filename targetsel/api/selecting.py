@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from targetsel.api.given import AnyPath, Labelled, pair_of
+from targetsel.api.given import AnyPath, AnySpectra, Labelled, pair_of
 from targetsel.errors import CatalogError, RuleError
 from targetsel.remote.copies import with_addresses
 from targetsel.rules.rules import AnyRules, Rules
@@ -28,7 +28,7 @@ def select(
     rules: AnyRules,
     output: AnyPath | None = None,
     *,
-    known: AnyTable | Sequence[AnyTable] | None = None,
+    known: AnySpectra | None = None,
     known_radius: float = 1.0,
     labelled: Labelled | None = None,
     with_funnels: bool = False,
@@ -108,7 +108,7 @@ def funnel(
     scored: AnyTable,
     rules: AnyRules,
     *,
-    known: AnyTable | Sequence[AnyTable] | None = None,
+    known: AnySpectra | None = None,
     known_radius: float = 1.0,
 ) -> ClassReports[Funnel]:
     """The sources that pass condition after condition, class by class, as `targetsel funnel`.
@@ -158,7 +158,7 @@ def explain(
     rules: AnyRules,
     source_id: int | str,
     *,
-    known: AnyTable | Sequence[AnyTable] | None = None,
+    known: AnySpectra | None = None,
     known_radius: float = 1.0,
 ) -> ClassReports[Explanation]:
     """Every condition for one source, as `targetsel explain` shows it.
@@ -206,7 +206,15 @@ def explain(
 
 
 @with_addresses()
-def tune(scored: AnyTable, rules: AnyRules, name: str, targets: int) -> Tuned:
+def tune(
+    scored: AnyTable,
+    rules: AnyRules,
+    name: str,
+    targets: int,
+    *,
+    known: AnySpectra | None = None,
+    known_radius: float = 1.0,
+) -> Tuned:
     """The bound of a class that gives no more than so many targets, as `targetsel tune`.
 
     Parameters
@@ -217,6 +225,8 @@ def tune(scored: AnyTable, rules: AnyRules, name: str, targets: int) -> Tuned:
         The target class.
     targets : int
         Largest number of targets.
+    known, known_radius
+        Spectra that sources may have already, as for `select`.
 
     Returns
     -------
@@ -241,14 +251,22 @@ def tune(scored: AnyTable, rules: AnyRules, name: str, targets: int) -> Tuned:
     >>> tuned.operator, tuned.n_members
     ('>=', 10)
     """
+    from targetsel.scored.known_match import KnownSpectra
     from targetsel.selection.reports.tuning import tune as find
 
-    return find(Rules.of(rules), name, targets, scored)
+    spectra = KnownSpectra.of(known, known_radius)
+    return find(Rules.of(rules), name, targets, scored, spectra)
 
 
 @with_addresses()
 def forecast(
-    scored: AnyTable, rules: AnyRules, *, name: str | None = None, labelled: Labelled | None = None
+    scored: AnyTable,
+    rules: AnyRules,
+    *,
+    name: str | None = None,
+    known: AnySpectra | None = None,
+    known_radius: float = 1.0,
+    labelled: Labelled | None = None,
 ) -> ClassReports[ClassForecast]:
     """True members, purity and completeness of each class, as `targetsel forecast`.
 
@@ -258,6 +276,8 @@ def forecast(
     rules : Rules, str, Path, dict, or a list of these
     name : str, optional
         Only this class.
+    known, known_radius
+        Spectra that sources may have already, as for `select`.
     labelled : pair of str or Path, optional
         A scored catalog and the truth about its sources; without it there are no intervals.
 
@@ -288,9 +308,11 @@ def forecast(
     >>> forecast.stated <= forecast.n_selected
     True
     """
+    from targetsel.scored.known_match import KnownSpectra
     from targetsel.selection.reports.forecast import forecasts
 
-    return forecasts(Rules.of(rules), scored, pair_of(labelled), name)
+    spectra = KnownSpectra.of(known, known_radius)
+    return forecasts(Rules.of(rules), scored, pair_of(labelled), name, spectra)
 
 
 @with_addresses()
@@ -299,6 +321,8 @@ def diff(
     after: AnyRules | TargetList,
     scored: AnyTable = None,
     *,
+    known: AnySpectra | None = None,
+    known_radius: float = 1.0,
     labelled: Labelled | None = None,
 ) -> tuple[ClassDifference, ...]:
     """The sources that enter or leave, and the conditions for it, as `targetsel diff`.
@@ -309,6 +333,9 @@ def diff(
         Two lists, or two rule files.
     scored : Scored, str, Path or table, optional
         Needed for rules, and for the reasons.
+    known, known_radius
+        Spectra that sources may have already, as for `select`; of lists those
+        that they were selected with.
     labelled : pair of str or Path, optional
         A scored catalog and the truth about its sources, for classes with a guarantee.
 
@@ -339,11 +366,13 @@ def diff(
     >>> found[1].n_entered == found[1].n_after
     True
     """
+    from targetsel.scored.known_match import KnownSpectra
     from targetsel.selection.reports.difference import compare_lists, compare_rules
 
     old, new = _list_of(before), _list_of(after)
+    spectra = KnownSpectra.of(known, known_radius)
     if old is not None and new is not None:
-        return compare_lists(old, new, scored)
+        return compare_lists(old, new, scored, spectra)
     if old is not None or new is not None:
         raise RuleError(
             f"{before}, {after}: expected two rule files, or two target lists (.parquet)."
@@ -351,7 +380,7 @@ def diff(
     if scored is None:
         raise CatalogError("diff: rules are compared on a scored catalog. Give it as `scored`.")
     rules = [Rules.of(each) for each in (before, after)]  # type: ignore[arg-type]
-    return compare_rules(rules[0], rules[1], scored, pair_of(labelled))
+    return compare_rules(rules[0], rules[1], scored, pair_of(labelled), spectra)
 
 
 def _list_of(given: object) -> TargetList | None:

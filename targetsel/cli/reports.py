@@ -12,6 +12,8 @@ from targetsel.api import selecting
 from targetsel.cli.options import (
     SCORED,
     FoundScoredArgument,
+    KnownOption,
+    KnownRadiusOption,
     LabelledOption,
     RulesOption,
     TruthOption,
@@ -36,6 +38,8 @@ def forecast(
         str | None,
         typer.Option("--class", help="Target class to forecast. Default: all that make a claim."),
     ] = None,
+    known: KnownOption = None,
+    known_radius: KnownRadiusOption = 1.0,
     labelled: LabelledOption = None,
     truth: TruthOption = None,
 ) -> None:
@@ -49,7 +53,9 @@ def forecast(
     from targetsel.selection.needed import n_not_needed
 
     pair = both(labelled, truth)
-    found = selecting.forecast(scored, rules, name=class_, labelled=pair)
+    found = selecting.forecast(
+        scored, rules, name=class_, labelled=pair, known=known, known_radius=known_radius
+    )
     if found:
         say(found)
         with ScoredFile(scored) as file:
@@ -73,6 +79,8 @@ def diff(
             f"*{SCORED} of this folder."
         ),
     ] = None,
+    known: KnownOption = None,
+    known_radius: KnownRadiusOption = 1.0,
     labelled: LabelledOption = None,
     truth: TruthOption = None,
 ) -> None:
@@ -86,7 +94,9 @@ def diff(
     if catalog is None and not before.endswith(LIST) and not after.endswith(LIST):
         catalog = only_scored_file()
     pair = None if are_lists else both(labelled, truth)
-    found = selecting.diff(before, after, catalog, labelled=pair)
+    found = selecting.diff(
+        before, after, catalog, known=known, known_radius=known_radius, labelled=pair
+    )
     if catalog is not None:
         say_labelled(pair, catalog)
     print_table(ClassDifference.headings, [each.cells for each in found])
@@ -195,6 +205,8 @@ def selection_function(
         typer.Option("--map", help="Map to write. Default: <rules>.inclusion-map.parquet."),
     ] = None,
     nside: Annotated[int, typer.Option(help="HEALPix resolution of the map.")] = 64,
+    known: KnownOption = None,
+    known_radius: KnownRadiusOption = 1.0,
     labelled: LabelledOption = None,
     truth: TruthOption = None,
 ) -> None:
@@ -207,7 +219,16 @@ def selection_function(
     output = output or scored.parent / f"{stem}.inclusion.parquet"
     map_ = map_ or scored.parent / f"{stem}.inclusion-map.parquet"
     pair = both(labelled, truth)
-    found = api.selection_function(scored, rules, output, map_, nside=nside, labelled=pair)
+    found = api.selection_function(
+        scored,
+        rules,
+        output,
+        map_,
+        nside=nside,
+        known=known,
+        known_radius=known_radius,
+        labelled=pair,
+    )
     print_table(
         ("class", "candidates", "selected", "weights"),
         [

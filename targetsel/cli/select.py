@@ -186,6 +186,8 @@ def tune(
     class_: ClassOption,
     targets: Annotated[int, typer.Option(min=1, help="Largest number of targets.")],
     scored: FoundScoredArgument,
+    known: KnownOption = None,
+    known_radius: KnownRadiusOption = 1.0,
 ) -> None:
     """Find the bound of a class that gives no more than TARGETS sources.
 
@@ -195,7 +197,7 @@ def tune(
     Example:
         targetsel tune --rules emission --class EXCITED --targets 50
     """
-    found = api.tune(scored, rules, class_, targets)
+    found = api.tune(scored, rules, class_, targets, known=known, known_radius=known_radius)
     say(found)
     if found.written is None:
         say(f"The rules have no such bound yet: {counted(found.n_written, 'source')}.")

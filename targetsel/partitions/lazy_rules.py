@@ -71,7 +71,7 @@ class RulesPlan:
                 )
         fields = [told.field(each.name) if each.name in told.names else each for each in own]
         with ScoredFile(pa.schema(fields, told.metadata).empty_table()) as file:
-            refuse_whole(rules, plan(rules, file.schema))
+            refuse_whole(rules, file.schema)
             added = [each.field for each in DECIDED]
             notes = pa.schema([*file.schema, *added], file.schema.metadata)
         return cls(rules, packed_schema(notes))

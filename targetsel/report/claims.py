@@ -19,6 +19,7 @@ from targetsel.rules.binding import Binder
 from targetsel.rules.columns import CatalogColumns
 from targetsel.rules.functions import parse
 from targetsel.rules.rules import Rules, shipped_rules
+from targetsel.scored.known_match import add_nothing_known
 from targetsel.scored.known_sources import KnownSources
 from targetsel.selection.claims import comes_true
 from targetsel.selection.evaluation import all_hold, probability
@@ -132,6 +133,7 @@ class Outcomes:
     def of_classes(self, rules: Rules) -> list[Claim]:
         """The claims of those classes that claim anything; limits on targets are not applied."""
         found = []
+        add_nothing_known(self._file)
         for each in ScoredCatalog(self._file, rules).classes.values():
             if each.truth is not None:
                 claim = self._claim(f"{rules.name}: {each.name}", each.truth)

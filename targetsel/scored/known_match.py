@@ -151,7 +151,8 @@ class KnownMatch:
         """What was matched, a sentence each."""
         said = []
         for each in self.files:
-            ids = f" by '{each.ids}'" if each.ids else " by id"
+            by_id = f"{each.n_by_id:,} belong to a source by '{each.ids}', " if each.ids else ""
+            by_position = "by position" if each.ids else "belong to a source by position"
             lost = {
                 "of the sky": each.n_of_sky,
                 "without a position": each.n_without_position,
@@ -159,7 +160,7 @@ class KnownMatch:
             rest = "".join(f", {n:,} {what}" for what, n in lost.items() if n)
             said.append(
                 f"{each.name}: {counted(each.n_spectra, 'spectrum', 'spectra')}: "
-                f"{each.n_by_id:,} belong to a source{ids}, {each.n_by_position:,} by position, "
+                f"{by_id}{each.n_by_position:,} {by_position}, "
                 f"{each.n_unmatched:,} to none{rest}; {each.n_failed:,} of those that belong have "
                 "a warning or no redshift"
             )

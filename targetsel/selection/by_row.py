@@ -1,7 +1,7 @@
 """What rules decide of each source by itself, for catalogs of which only a part is known.
 
-Six of the nine steps of `rules.plan` judge every source by its own row; limits, duplicates,
-guarantees and quantiles of the catalog need all of it.
+Most steps of `rules.plan` judge every source by its own row; limits, duplicates, guarantees and
+quantiles of the catalog need all of it, and known sources files of spectra.
 """
 
 from __future__ import annotations
@@ -12,8 +12,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from targetsel.errors import RuleError
-from targetsel.rules.plan import Plan
+from targetsel.rules import formula as f
+from targetsel.rules.plan import plan
 from targetsel.rules.rules import Rules
+from targetsel.scored.known_columns import COLUMNS as KNOWN_COLUMNS
+from targetsel.scored.known_columns import with_known
 from targetsel.selection.membership import Membership
 from targetsel.selection.target_list import TARGETS, computed_columns
 from targetsel.tables.columns import NEVER, Column
@@ -29,14 +32,24 @@ DECIDED: tuple[Column, ...] = (
 assert DECIDED[0].null_when == NEVER  # 0 where no class chooses the source
 
 
-def refuse_whole(rules: Rules, wanted: Plan) -> None:
-    """Refuse rules that choose a source by others of the catalog.
+def refuse_whole(rules: Rules, schema: pa.Schema) -> None:
+    """Refuse rules that choose a source of a catalog with these columns by more than its row.
 
     Raises
     ------
     RuleError
-        Names the class, and what it asks for.
+        Names the class, and what it asks for; or if the rules do not fit the columns.
     """
+    wanted = plan(rules, with_known(schema))
+    read = {
+        column.name for each in wanted.classes for part in each.all for column in f.columns(part)
+    }
+    if named := sorted(read & {each.name for each in KNOWN_COLUMNS} - {*schema.names}):
+        raise RuleError(
+            f"{rules.name}: asks for '{named[0]}', which files of known spectra tell, and rows of "
+            "partitions are judged without those. Choose from the folder of the scored catalog "
+            "with 'targetsel select --known', or leave it out of the rules."
+        )
     for text in wanted.quantiles.values():
         raise _of_whole(rules, f"asks for {text}")
     for each in rules.classes:

@@ -176,3 +176,34 @@ def test_rules_that_name_known_sources_can_be_scored_for(catalog):
     asked = Asked([Rules.parse(NAMING)], schema)
     assert asked.needed(lambda: [pq.read_table(catalog)]).condition is True
     assert with_known(with_known(schema)).names == with_known(schema).names
+
+
+def test_all_reports_choose_as_the_selection_does(catalog, spectra, tmp_path):
+    targets = ts.select(catalog, PLAIN, known=spectra)
+    places = tmp_path / "inclusion.parquet", tmp_path / "map.parquet"
+    (inclusion,) = ts.selection_function(catalog, PLAIN, *places, known=spectra)
+    assert inclusion.n_selected == len(targets)
+    looser = PLAIN.replace("20.5", "25")
+    (change,) = ts.diff(PLAIN, looser, catalog, known=spectra)
+    assert change.n_before == len(targets)
+    assert change.n_after == 32
+    tuned = ts.tune(catalog, PLAIN + "    rank: -rmag\n", "BRIGHT", 100, known=spectra)
+    assert tuned.n_members == 32
+    assert not ts.forecast(catalog, PLAIN, known=spectra)
+
+
+def test_lists_with_and_without_known_sources_are_compared(catalog, spectra, tmp_path):
+    lists = [tmp_path / "a.parquet", tmp_path / "b.parquet"]
+    for path, known in zip(lists, (None, spectra), strict=True):
+        ts.select(catalog, PLAIN, path, known=known)
+    (change,) = ts.diff(*lists, catalog, known=spectra)
+    assert change.n_left == 6
+    assert any("not known" in line for line in change.reasons)
+
+
+def test_rules_on_known_sources_cannot_be_judged_by_partitions_alone(catalog):
+    from targetsel.selection.by_row import refuse_whole
+
+    with pytest.raises(RuleError, match=r"asks for 'known'.*targetsel select --known"):
+        refuse_whole(Rules.parse(NAMING), pq.read_schema(catalog))
+    refuse_whole(Rules.parse(PLAIN), pq.read_schema(catalog))

@@ -15,6 +15,7 @@ from targetsel.documents.text_table import text_table
 from targetsel.errors import CatalogError
 from targetsel.rules.plan import ClassFormulas
 from targetsel.rules.rules import Rules
+from targetsel.scored.known_match import KnownSpectra
 from targetsel.selection.evaluation import holds
 from targetsel.selection.scored_sources import ScoredCatalog, scored_catalog
 from targetsel.selection.select import preview
@@ -81,20 +82,34 @@ def _listed(title: str, reasons: Mapping[str, int]) -> list[str]:
 
 
 def compare_rules(
-    before: Rules, after: Rules, scored: Path, labelled: tuple[Path, Path] | None = None
+    before: Rules,
+    after: Rules,
+    scored: Path,
+    labelled: tuple[Path, Path] | None = None,
+    known: KnownSpectra | None = None,
 ) -> tuple[ClassDifference, ...]:
-    """Differences between the target lists of two rule files; `labelled` as in `select`."""
-    with scored_catalog(scored, before) as old, scored_catalog(scored, after) as new:
+    """Differences between the target lists of two rule files; the rest as in `select`."""
+    catalogs = (scored_catalog(scored, each, known=known) for each in (before, after))
+    with next(catalogs) as old, next(catalogs) as new:
         return _compared(preview(old, labelled), preview(new, labelled), old, new)
 
 
 def compare_lists(
-    before: TargetList, after: TargetList, scored: Path | None = None
+    before: TargetList,
+    after: TargetList,
+    scored: Path | None = None,
+    known: KnownSpectra | None = None,
 ) -> tuple[ClassDifference, ...]:
-    """Differences between two target lists; with the scored catalog, also their causes."""
+    """Differences between two target lists; with the scored catalog, also their causes.
+
+    `known` are the files of spectra that those of the lists were selected with that say so.
+    """
     if scored is None:
         return _compared(before, after)
-    old, new = (scored_catalog(scored, rules_of(each)) for each in (before, after))
+    old, new = (
+        scored_catalog(scored, rules_of(each), known=known if "known" in each.footer else None)
+        for each in (before, after)
+    )
     with old as old_catalog, new as new_catalog:
         return _compared(before, after, old_catalog, new_catalog)
 

@@ -28,6 +28,7 @@ import pyarrow.compute as pc
 from targetsel.documents.text_table import number, text_table
 from targetsel.rules import formula as f
 from targetsel.rules.rules import Rules
+from targetsel.scored.known_match import KnownSpectra
 from targetsel.scored.truth import GROUP
 from targetsel.selection.claims import ClaimOutcomes
 from targetsel.selection.class_reports import ClassReports
@@ -266,7 +267,11 @@ def drawn_shares(
 
 
 def forecasts(
-    rules: Rules, scored: Path, labelled: tuple[Path, Path] | None = None, name: str | None = None
+    rules: Rules,
+    scored: Path,
+    labelled: tuple[Path, Path] | None = None,
+    name: str | None = None,
+    known: KnownSpectra | None = None,
 ) -> ClassReports[ClassForecast]:
     """The forecasts of the target list of a scored catalog, class by class.
 
@@ -280,8 +285,10 @@ def forecasts(
     name : str, optional
         Only this class, which must claim something about its members' proxies. By default all
         classes that do.
+    known : KnownSpectra, optional
+        Files of spectra that sources may have already, as for `select`.
     """
-    with scored_catalog(scored, rules) as catalog:
+    with scored_catalog(scored, rules, known=known) as catalog:
         names = [each.name for each in catalog.classes.values() if each.truth is not None]
         if name is not None:
             names = [catalog[name].name]

@@ -27,6 +27,7 @@ from targetsel.rules import formula as f
 from targetsel.rules.plan import ClassFormulas
 from targetsel.rules.rule_file import TargetClass
 from targetsel.rules.rules import Rules
+from targetsel.scored.known_match import KnownSpectra
 from targetsel.selection.evaluation import passing, value
 from targetsel.selection.guarantees import guaranteed, guarantees
 from targetsel.selection.quantiles import catalog_quantiles
@@ -72,6 +73,7 @@ def write_selection_function(
     map_output: Path,
     nside: int = 64,
     labelled: tuple[Path, Path] | None = None,
+    known: KnownSpectra | None = None,
 ) -> tuple[Inclusion, ...]:
     """Write every target's inclusion probability, and a map of their mean.
 
@@ -89,14 +91,15 @@ def write_selection_function(
     nside : int
         Resolution of the map: a power of two.
     labelled : tuple of Path, optional
+    known : KnownSpectra, optional
         See `select`.
     """
     order = order_of(nside)
     for path in (output, map_output):
-        check_table_output(path, (scored, *(labelled or ())))
+        check_table_output(path, (scored, *(labelled or ()), *(known.paths if known else ())))
     found = []
     columns, maps = {}, {}
-    with scored_catalog(scored, rules) as catalog:
+    with scored_catalog(scored, rules, known=known) as catalog:
         targets = preview(catalog, labelled)
         classes = guaranteed(catalog, guarantees(catalog, labelled))
         possible = {

@@ -16,6 +16,7 @@ from targetsel.expressions.grammar import unwrapped
 from targetsel.rules import formula as f
 from targetsel.rules.plan import ClassFormulas, Condition
 from targetsel.rules.rules import Rules
+from targetsel.scored.known_match import KnownSpectra
 from targetsel.selection.evaluation import passing, probability, value
 from targetsel.selection.quantiles import Search
 from targetsel.selection.scored_sources import ScoredCatalog, scored_catalog
@@ -109,7 +110,9 @@ class Tuned:
         )
 
 
-def tune(rules: Rules, name: str, n_targets: int, scored: Path) -> Tuned:
+def tune(
+    rules: Rules, name: str, n_targets: int, scored: Path, known: KnownSpectra | None = None
+) -> Tuned:
     """The bound on class `name` for which `n_targets` sources of a catalog obey its conditions.
 
     The bound that is moved is the one on the number that `rank` names; without such, the only
@@ -121,7 +124,7 @@ def tune(rules: Rules, name: str, n_targets: int, scored: Path) -> Tuned:
     RuleError
         If it is not clear which bound to move, or there is none.
     """
-    with scored_catalog(scored, rules) as catalog:
+    with scored_catalog(scored, rules, known=known) as catalog:
         rank = rules[name].rank
         knob = _knob(catalog[name], "" if rank is None else unwrapped(rank))
         catalog.check_needed({name: catalog.part.of_class(knob.others)})
