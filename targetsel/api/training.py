@@ -444,7 +444,8 @@ def export_onnx(
     if member is None:
         export_ensemble(read, path)
     elif 0 <= member < len(read.networks):
-        export_member(read.networks[member], read.input.n_pixels, path)
+        size = 0 if read.inputs.cutouts is None else read.inputs.cutouts.n_pixels
+        export_member(read.networks[member], size, path)
     else:
         raise EnsembleError(
             f"--member {member}: {read.name} has the members 0 to {len(read.networks) - 1}. "

@@ -71,6 +71,7 @@ GROUPS = {
         "decoder": "decoder:app",
         "train": "train:train",
         "calibrate": "calibrate:calibrate",
+        "embed": "embed:embed",
         "ensemble": "ensemble:app",
         "mock": "mock:mock",
     },

@@ -188,6 +188,12 @@ def _measured() -> Columns:
     return columns_of_results(strength_columns(LineTable.shipped()))
 
 
+def _embeddings() -> Columns:
+    from targetsel.embeddings.columns import COLUMNS
+
+    return COLUMNS
+
+
 def _encoded() -> Columns:
     from targetsel.spectra.encoding import latent_columns
     from targetsel.spectra.reading import columns_of_results
@@ -295,6 +301,8 @@ KINDS = (
                "its own.", _calibrated),
     KindOfFile("measured lines", "spectra measure", "A row is a spectrum.", _measured),
     KindOfFile("encoded spectra", "spectra encode", "A row is a spectrum.", _encoded),
+    KindOfFile("features of an ensemble", "embed", "A row is a source, in the order of the "
+               "catalog.", _embeddings, True),
     KindOfFile("priors", "priors write", "A row is a source. Before `status` stand the medians of "
                "the scored catalog's line strengths.", _priors),
     KindOfFile("updated priors", "priors update", "A row is a spectrum.", _updated),

@@ -30,7 +30,7 @@ TASKS = {
     ),
     "Training and calibration": (
         *("mock_sky", "trainingset", "train", "calibrate", "evaluate", "fit_novelty"),
-        *("distil", "selection_weights"),
+        *("distil", "selection_weights", "embed"),
         *("train_decoder", "import_decoder", "import_ensemble", "ensemble_presets", "export_onnx"),
     ),
     "Priors and observing": (

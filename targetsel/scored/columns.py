@@ -76,18 +76,20 @@ SUMMARIES = (  # columns of a proxy: end of the name, meaning, UCD, and normal s
 OF_CUTOUTS = (
     Column(
         MAGNITUDE, _F32, "mag", "phot.mag",
-        "AB magnitude of the light near the cutout's centre, in its r or else its middle band",
-        WITHOUT,
+        "AB magnitude of the light near the cutout's centre, in its r or else its middle band; of "
+        "an ensemble without images, that of the catalog's photometry",
+        f"{WITHOUT}, or the ensemble takes neither images nor photometry",
     ),
     Column(
         "cutout_colour", _F32, "mag", "phot.color",
-        "of the light near the cutout's centre: the band before the reference band, and that one",
+        "of the light near the cutout's centre: the band before the reference band, and that one; "
+        "of an ensemble without images, that of the catalog's photometry",
         f"{WITHOUT}, or there is no light in one of the two bands",
     ),
     Column(
         "cutout_size", _F32, "", "phys.angSize",
         "radius of half the light near the cutout's centre, share of its side",
-        f"{WITHOUT}, or there is no light", range=_POSITIVE,
+        f"{WITHOUT}, there is no light, or the ensemble takes no images", range=_POSITIVE,
     ),
     Column(
         "epistemic", _F32, "", "stat.error",
@@ -106,7 +108,8 @@ OF_CUTOUTS = (
     ),
     Column(
         "typicality_image", _F32, "", _SHARE,
-        "the same by what can be wrong with a cutout alone", UNKNOWN, range=_ZERO_TO_ONE,
+        "the same by what can be wrong with a cutout alone",
+        f"{UNKNOWN}, or the ensemble takes no images", range=_ZERO_TO_ONE,
     ),
     Column(
         "typicality_reason", pa.string(), "", "meta.code",
@@ -116,11 +119,12 @@ OF_CUTOUTS = (
     Column(
         "support", pa.bool_(), "", "meta.code",
         "whether training sources have such a magnitude, colour and size on their cutouts",
-        WITHOUT,
+        f"{WITHOUT}, or the magnitude is not known",
     ),
     Column(
         "masked_fraction", _F32, "", "stat.value;obs.image", "share of pixels without data",
-        "there is no cutout, or it was not needed", range=_ZERO_TO_ONE,
+        "there is no cutout, it was not needed, or the ensemble takes no images",
+        range=_ZERO_TO_ONE,
     ),
     Column(
         UNMEASURED_PROXIES, pa.string(), "", "meta.code",

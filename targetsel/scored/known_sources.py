@@ -308,8 +308,13 @@ class KnownSources:
 
     @property
     def magnitude(self) -> np.ndarray:
-        """Magnitude of the cutout's central light, shape (N,)."""
-        return self.scored[MAGNITUDE].to_numpy().astype(np.float64)
+        """Magnitude of the cutout's central light, shape (N,).
+
+        It is 0 for all where none is known, as of ensembles without images or photometry: then
+        nothing depends on it.
+        """
+        found = self.scored[MAGNITUDE].to_numpy().astype(np.float64)
+        return found if np.isfinite(found).any() else np.zeros(len(found))
 
     def posterior(self, rows: slice = slice(None)) -> LatentPosterior:
         """Stored posterior of some sources, with the redshift, without errors of measurement."""

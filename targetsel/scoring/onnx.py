@@ -13,10 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from targetsel.errors import EnsembleError
 from targetsel.extras import require
 from targetsel.imaging.stretch import Stretch
 from targetsel.networks.deconvolution import fold
-from targetsel.networks.network import Network
+from targetsel.networks.network import Network, NetworkPlan
 from targetsel.novelty.novelty import EDGE, LEVELS, NoveltyReference
 from targetsel.scoring.engines import Members
 from targetsel.scoring.ensemble import Ensemble
@@ -32,6 +33,7 @@ def export_member(network: Network, size: int, path: Path) -> None:
     are `latent_mean` (N, D), `latent_factor` (N, D, D) and `pooled_features` (N, F). Of a network
     that predicts the redshift, the last of D is ln(1 + redshift) on the scale of its plan.
     """
+    _check_of_cutouts(network.plan)
     names = ("latent_mean", "latent_factor", "pooled_features")
     shape = (2, network.plan.n_bands, size, size)
     card = {"network": network.plan.model_dump(mode="json")}
@@ -47,10 +49,20 @@ def export_ensemble(ensemble: Ensemble, path: Path) -> None:
     (N, M, D, D) of its members, and `source_novelty` (N,), that of the features alone. Where the
     card says that networks predict the redshift, the last of D is ln(1 + redshift) on its scale.
     """
+    _check_of_cutouts(ensemble.networks[0].plan)
     plan = ensemble.input
     names = ("latent_mean", "latent_cov", "member_mean", "member_factor", "source_novelty")
     shape = (2, len(plan.bands), plan.size, plan.size)
     _export(_EnsembleGraph(ensemble).cpu(), "flux", shape, names, ensemble.card, path)
+
+
+def _check_of_cutouts(plan: NetworkPlan) -> None:
+    """Refuse networks that take vectors, which graphs have no input for."""
+    if plan.vector:
+        raise EnsembleError(
+            f"these networks take vectors of {plan.vector} numbers; graphs are of networks that "
+            "take cutouts alone. Name such an ensemble with --ensemble."
+        )
 
 
 class _MemberGraph(nn.Module):

@@ -16,7 +16,9 @@ from targetsel.embeddings.file import Embeddings
 from targetsel.errors import CatalogError, CutoutError, EnsembleError
 from targetsel.networks.inputs import InputsById
 from targetsel.networks.vector_plan import VectorPlan
+from targetsel.scoring.embed import embed
 from targetsel.scoring.ensemble import Ensemble
+from targetsel.scoring.onnx import export_ensemble
 from targetsel.scoring.rows import ScoreOptions
 from targetsel.scoring.stream import score
 from targetsel.sky.catalog import Catalog, CatalogFile
@@ -200,3 +202,24 @@ def test_an_ensemble_of_vectors_says_that_it_takes_no_cutouts(folder, trained):
         ensemble.inputs.check(CutoutStore.open(folder / "cutouts"), ensemble.name)
     with pytest.raises(EnsembleError, match="and no cutouts"):
         ensemble.input  # noqa: B018
+
+
+def test_the_features_of_an_ensemble_are_a_file_of_embeddings(folder, trained, store):
+    catalog = CatalogFile.open(folder / "catalog.parquet")
+    ensemble = Ensemble.read(trained)
+    for name, threads in (("features.parquet", 1), ("again.parquet", 3)):
+        statuses = embed(catalog, store, ensemble, folder / name, threads)
+    assert (folder / "features.parquet").read_bytes() == (folder / "again.parquet").read_bytes()
+    assert statuses == {"ok": N - 2, "no embedding": 1, "embedding with NaN or infinity": 1}
+    found = Embeddings.open(folder / "features.parquet")
+    assert found.model == f"mine ({ensemble.sha256[:12]})"
+    ids = np.array([1, 2, 4])
+    expected = ensemble.features(store.read(ids))[:, [0, 2]].transpose(1, 0, 2).reshape(2, -1)
+    vectors = found.read(ids)
+    assert vectors.status.tolist() == ["ok", "no embedding", "ok"]
+    np.testing.assert_allclose(vectors.values[[0, 2]], expected, rtol=1e-6)
+
+
+def test_graphs_are_refused_for_networks_that_take_vectors(tmp_path, trained):
+    with pytest.raises(EnsembleError, match="take vectors of 12 numbers; graphs are of networks"):
+        export_ensemble(Ensemble.read(trained), tmp_path / "graph.onnx")
