@@ -209,9 +209,9 @@ def _priors() -> Columns:
 
 
 def _joined() -> Columns:
-    from targetsel.redshifts.joining import ORIGIN
+    from targetsel.redshifts.joining import FINELY, ORIGIN
 
-    return [ORIGIN]
+    return [FINELY, ORIGIN]
 
 
 def _updated() -> Columns:
@@ -293,8 +293,8 @@ KINDS = (
                _map, True),
     KindOfFile("comparison", "compare", "The scored catalog, with these columns after its own.",
                _compared),
-    KindOfFile("joined redshifts", "join-redshifts", "The scored catalog, with this column after "
-               "its own. `photoz`, where it had none, is as `score` writes it.", _joined),
+    KindOfFile("joined redshifts", "join-redshifts", "The scored catalog, with these columns "
+               "after its own. `photoz`, where it had none, is as `score` writes it.", _joined),
     KindOfFile("observation", "observe", "The scored catalog, with these columns after its own.",
                _observed),
     KindOfFile("calibrated widths", "lines apply", "The scored catalog, with these columns after "

@@ -14,7 +14,7 @@ from targetsel.errors import SpectrographError, did_you_mean
 from targetsel.photometry.flux import known_magnitudes
 from targetsel.scored.columns import predicts_redshift
 from targetsel.spectra.photoz import PHOTOZ
-from targetsel.spectra.proxies import QUANTILES, interpolate
+from targetsel.spectra.proxies import FINE, QUANTILES, interpolate
 from targetsel.tables.columns import floats, in_unit, matrix, unit_of
 from targetsel.tables.types import held, is_list, is_number
 
@@ -151,7 +151,8 @@ class Redshift:
             Empty for a source without a problem, and where there is no prediction.
         """
         if self.predicted:
-            knots = matrix(piece[PHOTOZ + QUANTILES])
+            fine = PHOTOZ + FINE in piece.column_names
+            knots = matrix(piece[PHOTOZ + (FINE if fine else QUANTILES)])
             drawn = interpolate(np.tile(scores, (len(knots), 1)), knots)
             return np.clip(drawn, 0.0, HIGHEST), np.full(len(knots), "", dtype=object)
         if self.grid is not None:

@@ -20,7 +20,13 @@ from targetsel.scored.slim import compression
 from targetsel.scoring.rows import summarise
 from targetsel.selection.sources import Sources
 from targetsel.spectra.photoz import PHOTOZ
-from targetsel.spectra.proxies import CORRELATION, correlated, proxy_names
+from targetsel.spectra.proxies import (
+    CORRELATION,
+    FINE,
+    FINE_SCORES,
+    correlated,
+    proxy_names,
+)
 from targetsel.tables.any_form import AnyTable, paths_in
 from targetsel.tables.columns import Column, arrow_column, in_one_piece, list_column
 from targetsel.tables.files import check_table_output
@@ -31,6 +37,11 @@ from targetsel.tasks import tracked
 ORIGIN = Column(
     "photoz_from", pa.string(), "", "meta.code",
     "what the redshift is from: image, elsewhere, both, or disagree, where it is missing",
+    "nothing is known of the redshift",
+)  # fmt: skip
+FINELY = Column(
+    PHOTOZ + FINE, pa.list_(pa.float32(), len(FINE_SCORES)), "", "stat.quantile;src.redshift.phot",
+    "quantiles of the redshift at 101 even normal scores from -2.5 to 2.5, which rules take",
     "nothing is known of the redshift",
 )  # fmt: skip
 ROWS = 1024
@@ -139,7 +150,7 @@ def _fields(schema: pa.Schema) -> list[pa.Field]:
                 told = (field.metadata or {}) | {b"with": ",".join(before).encode()}
                 field = pa.field(field.name, pa.list_(pa.float32(), len(before)), metadata=told)
             added.append(field)
-    return [*schema, *added, ORIGIN.field]
+    return [*schema, *added, FINELY.field, ORIGIN.field]
 
 
 def _columns(
@@ -152,7 +163,7 @@ def _columns(
         if name in joint.posterior.names:  # in the order that the file tells
             pairs = [between(joint.posterior, name, other) for other in others]
             columns[name + CORRELATION] = np.stack(pairs, axis=1)
-    return columns | {ORIGIN.name: joint.origin}
+    return columns | {FINELY.name: joint.fine, ORIGIN.name: joint.origin}
 
 
 def _with(piece: pa.Table, fields: list[pa.Field], columns: Mapping[str, np.ndarray]) -> pa.Table:

@@ -21,7 +21,13 @@ from scipy.special import ndtr, ndtri
 
 from targetsel.redshifts.distributions import LEVELS, SCORES
 from targetsel.spectra.photoz import PHOTOZ
-from targetsel.spectra.proxies import NORMAL_SCORES, ProxyPosterior, interpolate, invert
+from targetsel.spectra.proxies import (
+    FINE_SCORES,
+    NORMAL_SCORES,
+    ProxyPosterior,
+    interpolate,
+    invert,
+)
 
 N_POINTS = 64  # even quantiles of the new redshift
 EVEN = ndtri((np.arange(N_POINTS) + 0.5) / N_POINTS)
@@ -30,6 +36,7 @@ GRID = np.linspace(-6.0, 6.0, 97)  # of scores of a line
 LEAST_REST = 1e-3  # of the variance of a line's score that does not follow the redshift
 DISAGREE = 1e-3  # Bhattacharyya coefficient below which two densities have nothing in common
 STORED = np.searchsorted(SCORES, NORMAL_SCORES - 1e-9)  # places of the quantiles of scored files
+FINELY = np.searchsorted(SCORES, FINE_SCORES - 1e-9)
 IMAGE, ELSEWHERE, BOTH, DISAGREEING = "image", "elsewhere", "both", "disagree"
 
 
@@ -41,11 +48,14 @@ class JointPosterior:
     ----------
     posterior : ProxyPosterior
         Of the proxies of before, and of the redshift, which is the last of its names.
+    fine : ndarray, shape (N, 101)
+        Quantiles of the redshift at `FINE_SCORES`.
     origin : ndarray of str or None, shape (N,)
         What the redshift is from; None where nothing is known of it.
     """
 
     posterior: ProxyPosterior
+    fine: np.ndarray
     origin: np.ndarray
 
 
@@ -80,7 +90,8 @@ def updated(posterior: ProxyPosterior, given: np.ndarray, combine: bool = False)
         with_redshift = {name: np.where(known, 0.0, np.nan) for name in lines}
     correlation |= {(name, PHOTOZ): values for name, values in with_redshift.items()}
     result = ProxyPosterior((*lines, PHOTOZ), {**quantiles, PHOTOZ: redshift}, correlation)
-    return JointPosterior(result, origin)
+    fine = interpolate(np.tile(FINE_SCORES, (len(own), 1)), own)
+    return JointPosterior(result, np.where(known[:, None], new[:, FINELY], fine), origin)
 
 
 def between(posterior: ProxyPosterior, one: str, two: str) -> np.ndarray:

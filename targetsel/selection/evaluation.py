@@ -31,7 +31,7 @@ from targetsel.expressions.functions import (
 )
 from targetsel.rules import formula as f
 from targetsel.selection.sources import DrawnSources, Sources
-from targetsel.spectra.proxies import NORMAL_SCORES, Sides
+from targetsel.spectra.proxies import NORMAL_SCORES, Sides, at_score
 
 N_DRAWS = 4096
 ROWS_OF_DRAWS = 16  # rows drawn at a time: half a MiB per proxy, which stays in the cache
@@ -320,9 +320,9 @@ def _may_reach(limit: float, condition: f.Formula, sources: Sources) -> np.ndarr
             name, operator, number = bound
             knots, least = sources.posterior.knots(name), value(number, sources)
             if operator in (">", ">="):
-                possible &= ~(knots[:, above[0]] < least)
+                possible &= ~(at_score(knots, above[0]) < least)
             else:
-                possible &= ~(knots[:, -1 - above[0]] > least)
+                possible &= ~(at_score(knots, len(exceeding) - 1 - above[0]) > least)
     return possible
 
 
@@ -393,7 +393,8 @@ def _interval(formula: f.Formula, sources: Sources, place: int) -> Interval:
         return number, number
     if isinstance(formula, f.ColumnValue):
         knots = sources.posterior.knots(formula.name)
-        return knots[:, place].astype(float), knots[:, -1 - place].astype(float)
+        ends = (at_score(knots, each) for each in (place, len(NORMAL_SCORES) - 1 - place))
+        return next(ends).astype(float), next(ends).astype(float)
     assert isinstance(formula, f.Operation)
     return apply_to_intervals(
         formula.name, *(_interval(part, sources, place) for part in formula.values)

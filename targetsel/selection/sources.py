@@ -22,6 +22,8 @@ from targetsel.rules import formula as f
 from targetsel.spectra.copula import GROUP, stored_copula
 from targetsel.spectra.proxies import (
     CORRELATION,
+    FINE,
+    FINE_SCORES,
     NORMAL_SCORES,
     QUANTILES,
     ProxyPosterior,
@@ -169,7 +171,9 @@ class Sources:
         schema = self._whole.schema
         columns = copy.copy(self)  # the posterior of this one, kept in it, would be a circle
         quantiles = {
-            name: partial(columns._matrix, name + QUANTILES, len(NORMAL_SCORES))
+            name: partial(columns._matrix, name + FINE, len(FINE_SCORES))
+            if name + FINE in schema.names
+            else partial(columns._matrix, name + QUANTILES, len(NORMAL_SCORES))
             for name in proxy_names(schema)
         }
         correlation = {
@@ -290,7 +294,11 @@ def columns_read(formula: f.Formula, schema: pa.Schema) -> set[str]:
     read = {column.name for column in f.columns(formula)}
     for part in f.walk(formula):
         if isinstance(part, f.Quantile):
-            read |= {part.name, part.name + QUANTILES}  # the median says whether it is missing
+            read |= {
+                part.name,
+                part.name + QUANTILES,
+                part.name + FINE,
+            }  # the median says whether it is missing
         elif isinstance(part, f.Probability):
             involved = f.proxies(part)
             if len(involved) > 1:
@@ -300,5 +308,5 @@ def columns_read(formula: f.Formula, schema: pa.Schema) -> set[str]:
                     drawn = {*copula.needed(tuple(involved))}
                     involved = copula.valued(tuple(involved))
                 read |= {GROUP, *(name + CORRELATION for name in drawn)}
-            read |= {name + QUANTILES for name in involved}
+            read |= {name + end for name in involved for end in (QUANTILES, FINE)}
     return read & {*schema.names}

@@ -32,9 +32,13 @@ MIDDLE = len(NORMAL_SCORES) // 2
 ROWS_OF_SAMPLES = 256  # sources whose samples of a copula are held at a time
 INDEPENDENT = 1e-6  # shrinkage of every correlation, so that all matrices can be inverted
 
+# Redshifts from elsewhere may have several peaks, and have quantiles ten times as close.
+FINE_SCORES = np.linspace(NORMAL_SCORES[0], NORMAL_SCORES[-1], 101)
+
 # Suffixes of the columns of a proxy's posterior, after its name.
 QUANTILES = "_quantiles"
 CORRELATION = "_correlation"
+FINE = "_fine"  # the quantiles at `FINE_SCORES`, which take the place of the others in rules
 
 # The normal scores between which a proxy lies; None where one side has no bound.
 Sides = tuple[np.ndarray | None, np.ndarray | None]
@@ -93,7 +97,8 @@ class ProxyPosterior:
     ----------
     names : tuple of K strings
     quantiles : mapping of name to ndarray, shape (N, L)
-        Values at `NORMAL_SCORES`, not decreasing along the last axis. NaN: no posterior.
+        Values at `NORMAL_SCORES`, or at L even scores from the first to the last of these; not
+        decreasing along the last axis. NaN: no posterior.
     correlation : mapping of pair of names to ndarray, shape (N,)
         Correlations of the normal scores of two proxies; each pair is present once.
     copula : Copula or None
@@ -163,9 +168,10 @@ class ProxyPosterior:
     def std(self, name: str) -> np.ndarray:
         """Standard deviation of one proxy, shape (N,)."""
         knots = np.asarray(self.knots(name), dtype=np.float64)
-        rest = knots - knots[:, MIDDLE, None]  # so that no digits are lost
+        length = knots.shape[1]
+        rest = knots - knots[:, length // 2, None]  # so that no digits are lost
         # Term by term: a matrix product would round differently beside other rows.
-        variance = (rest[:, :, None] * rest[:, None] * _moments()).sum(axis=(1, 2))
+        variance = (rest[:, :, None] * rest[:, None] * _moments(length)).sum(axis=(1, 2))
         return np.sqrt(np.maximum(variance, 0.0))
 
     def score(self, name: str, threshold: np.ndarray | float) -> np.ndarray:
@@ -312,14 +318,14 @@ def _taken(values: Callable[[], np.ndarray], rows: np.ndarray | slice) -> np.nda
 
 
 @cache
-def _moments() -> np.ndarray:
+def _moments(length: int) -> np.ndarray:
     """Matrix whose product with quantiles, from both sides, is the variance, shape (L, L).
 
     Of the piecewise linear map of a standard normal through them: the covariances of the hat
     functions of its knots.
     """
     normals = scipy.special.ndtri((np.arange(2**14) + 0.5) / 2**14)
-    hats = np.stack([_hat(normals, knot) for knot in np.eye(len(NORMAL_SCORES))])
+    hats = np.stack([_hat(normals, knot) for knot in np.eye(length)])
     return np.cov(hats, bias=True)
 
 
@@ -357,7 +363,7 @@ def interpolate(scores: Any, knots: Any) -> Any:
     xp = module_of(scores)
     length = knots.shape[1]
     knots = xp.asarray(knots, dtype=scores.dtype)
-    step = NORMAL_SCORES[1] - NORMAL_SCORES[0]
+    step = _step(length)
     position = (scores - NORMAL_SCORES[0]) / step
     with np.errstate(invalid="ignore"):  # where correlations are missing, scores are NaN
         # Below the first knot it is also cell 0.
@@ -378,7 +384,7 @@ def invert(values: Any, knots: Any) -> Any:
     """
     xp = module_of(values)
     knots = xp.asarray(knots, dtype=values.dtype)
-    step = NORMAL_SCORES[1] - NORMAL_SCORES[0]
+    step = _step(knots.shape[1])
     cell = _cells(values, knots)
     level = NORMAL_SCORES[0] + step * cell
     cell += _first_of_rows(knots)
@@ -391,6 +397,16 @@ def invert(values: Any, knots: Any) -> Any:
     flat = xp.where(rest >= 0, np.inf, -np.inf)
     score = xp.where(width > 0, score, flat)
     return xp.where(xp.isnan(width + rest), np.nan, score)
+
+
+def _step(length: int) -> float:
+    """The distance of the scores of so many quantiles."""
+    return float(NORMAL_SCORES[-1] - NORMAL_SCORES[0]) / (length - 1)
+
+
+def at_score(knots: np.ndarray, place: int) -> np.ndarray:
+    """The quantiles of knots (N, L) at a place in `NORMAL_SCORES`, shape (N,)."""
+    return np.asarray(knots[:, place * ((knots.shape[1] - 1) // (len(NORMAL_SCORES) - 1))])
 
 
 def _cells(values: Any, knots: Any) -> Any:

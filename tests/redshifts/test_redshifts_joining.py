@@ -4,10 +4,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from scipy.stats import norm
 
 from targetsel.errors import TargetselError
 from targetsel.redshifts.joining import join_redshifts
+from targetsel.rules.binding import Binder
+from targetsel.rules.columns import CatalogColumns
+from targetsel.rules.functions import parse
 from targetsel.scored.file import ScoredFile
+from targetsel.selection.evaluation import holds, probability
+from targetsel.selection.sources import Sources
 from targetsel.spectra.proxies import correlated
 from tests.observing.test_observing_observation import scored as without_redshifts
 from tests.observing.test_observing_predicted import predicted
@@ -119,3 +125,21 @@ def test_a_photoz_of_the_catalogs_own_is_refused(tmp_path):
     pq.write_table(table, path)
     file = given(tmp_path / "z.parquet", ids_of(path), np.array([0.1, 0.2]))
     assert "'photoz' of its own" in refused(path, file, tmp_path / "out.parquet")
+
+
+@pytest.mark.parametrize("window", [(0.1, 0.25), (0.25, 0.6), (0.55, 0.7)])
+def test_rules_have_the_probability_of_a_pdf_with_two_peaks(window, scored, tmp_path):
+    ids, grid = ids_of(scored), np.linspace(0, 1, 1001)
+    parts = [0.7 * norm.pdf(grid, 0.2, 0.03) + 0.3 * norm.pdf(grid, 0.6, 0.02)] * 3
+    tables = interp(ids, [0.2] * 3)
+    tables["meta"]["xvals"], tables["data"]["yvals"] = grid[None], np.array(parts)
+    file = write_parquet(tmp_path / "pdf.pq", tables)
+    join_redshifts(scored, file, tmp_path / "out.parquet")
+    table = pq.read_table(tmp_path / "out.parquet")
+    text = f"{window[0]} < photoz < {window[1]}"
+    bound = Binder(CatalogColumns(table.schema)).condition(parse(text))
+    below = [0.7 * norm.cdf(z, 0.2, 0.03) + 0.3 * norm.cdf(z, 0.6, 0.02) for z in window]
+    assert probability(bound, Sources(table)) == pytest.approx(below[1] - below[0], abs=0.01)
+    for limit, chosen in ((below[1] - below[0] - 0.02, True), (below[1] - below[0] + 0.02, False)):
+        rule = Binder(CatalogColumns(table.schema)).condition(parse(f"P({text}) >= {limit}"))
+        assert holds(rule, Sources(table)).tolist() == [chosen] * 3
