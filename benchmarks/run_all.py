@@ -102,6 +102,8 @@ NOT_RUN: dict[str, str] = {
     "real_images": "needs images of archives",
     "real_sky": "needs images of archives",
     "real_spectra": "needs spectra of an archive",
+    "redshift_rules": _SKIES,
+    "redshift_window": _SKIES,
     "redshifts": _SKIES,
     "rubin_on_paper": "multiplies unit costs, which others measure with more care",
     "run_all": "runs the others",
