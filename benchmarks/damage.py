@@ -85,6 +85,7 @@ from damage_files import (
     shipped,
     text,
 )
+from damage_spectra import make_desi, make_spspec
 from mutants import Random, damaged
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # for the files of tests
@@ -191,6 +192,8 @@ KINDS: dict[str, Kind] = {
     "images-npy": Kind(
         make_arrays, command(*PACK, "--pixel-scale", "0.25", "--zeropoint", "22.5")
     ),
+    "spectra-desi": Kind(make_desi, command("spectra", "measure", "coadd-d.fits", "-o", "out/m")),
+    "spectra-spspec": Kind(make_spspec, command("spectra", "measure", "s.fit", "-o", "out/m")),
     "spectra-fits": Kind(make_spectrum, command("spectra", "measure", "s.fits", "-o", "out/m")),
     **{
         f"spectra-{suffix}": Kind(

@@ -72,6 +72,7 @@ NOT_RUN: dict[str, str] = {
     "damage": _FAULTS,
     "damage_files": _MODULE,
     "damage_ids": _MODULE,
+    "damage_spectra": _MODULE,
     "deconvolution_reference": "records outputs of code that is not at hand, for a test",
     "dimming": "describes posteriors, which have no better and worse",
     "distillation": _SKIES,

@@ -20,6 +20,7 @@ from targetsel.tables.any_format import table_reader
 from targetsel.tables.fits import open_fits
 from targetsel.tables.ids import IdIndex, exact_ids
 from targetsel.tables.reading import reading
+from targetsel.tables.types import held, is_number
 
 FITS_SUFFIXES = (".fits", ".fit", ".fits.gz", ".fit.gz")
 # Tables of redrock, the second in files before 2022; and the names of their like in others.
@@ -149,6 +150,8 @@ class RedshiftTable:
                 )
         assert id_name
         assert name
+        if not len(columns[id_name]):
+            raise SpectrumError(f"{path}: has no rows; expected one for each spectrum")
         warning_name = _named(columns, WARNINGS) or ""
         ids = exact_ids(_arrow(path, id_name, columns[id_name]), id_name, path, SpectrumError)
         redshift = _numbers(path, name, columns[name])
@@ -230,7 +233,12 @@ def chosen_redshift(
     return stated
 
 
-def check_warning(place: str, redshift: StatedRedshift, options: SpectrumOptions) -> float:
+def check_warning(
+    place: str,
+    redshift: StatedRedshift,
+    options: SpectrumOptions,
+    next_step: str = "Give another by --redshifts, or take it by --warned.",
+) -> float:
     """The value of a redshift.
 
     Raises
@@ -241,7 +249,7 @@ def check_warning(place: str, redshift: StatedRedshift, options: SpectrumOptions
     if redshift.warning and not options.warned:
         raise SpectrumError(
             f"{place}: the redshift {redshift.value:.6g} has the warning {redshift.warning}, so it "
-            "is not used. Give another by --redshifts, or take it by --warned."
+            f"is not used. {next_step}"
         )
     return redshift.value
 
@@ -278,6 +286,10 @@ def _arrow(path: Path, name: str, values: Any) -> pa.Array:
 def _numbers(path: Path, name: str, values: Any) -> np.ndarray:
     if not isinstance(values, np.ndarray):
         kind = values.type
+        if not is_number(kind) and not pa.types.is_boolean(kind) and len(values):
+            raise SpectrumError(
+                f"{path}: column '{name}' holds {held(kind)}, expected numbers. Convert it."
+            )
         if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
             values = values.cast(pa.float64())
         values = values.to_numpy(zero_copy_only=False)

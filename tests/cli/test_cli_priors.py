@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from astropy.io import fits
+from astropy.table import Table
 
 from targetsel.networks.deviations import Deviations
 from targetsel.networks.posterior import DEVIATIONS
@@ -333,6 +334,21 @@ def test_a_spectrum_finds_its_prior_and_what_they_say_together(write, targetsel,
     first = (folder / "updated.parquet").read_bytes()
     update(targetsel)
     assert (folder / "updated.parquet").read_bytes() == first
+
+
+def test_an_sdss_spectrum_finds_its_prior_by_any_of_its_ids(write, targetsel, folder):
+    write()
+    spectra_table(folder)
+    (row,) = pq.read_table("spectra.parquet").to_pylist()
+    columns = {"FLUX": row["flux"], "IVAR": row["ivar"], "LOGLAM": np.log10(row["wavelength"])}
+    ids = {"SPECOBJID": ["77"], "BESTOBJID": ["11"], "Z": [0.3], "ZWARNING": [4]}
+    hdus = [fits.PrimaryHDU(), *(fits.BinTableHDU(Table(each)) for each in (columns, ids))]
+    hdus[2].name = "SPECOBJ"
+    fits.HDUList(hdus).writeto(folder / "spec.fits")
+    said = targetsel("priors", "update", "priors.parquet", "--spectra", "spec.fits", "-o",
+                     "updated.parquet", "--ensemble", "tiny")  # fmt: skip
+    assert said.out == "1 of 1 spectra combined with their priors in updated.parquet\n", said
+    assert pq.read_table("updated.parquet")["source_id"].to_pylist() == [11]
 
 
 @pytest.mark.parametrize(

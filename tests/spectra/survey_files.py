@@ -96,7 +96,7 @@ def write_spspec(path: Path, header: dict | None = None, n_rows: int = 5, **rows
     loglam = 3.58 + 1e-4 * np.arange(3846)
     flux = galaxy(10**loglam)
     values = [flux, 0 * flux, np.full_like(flux, 0.5), 0 * flux, 0 * flux, flux, flux][:n_rows]
-    for k, name in enumerate(("flux", "continuum", "error", "mask")):
+    for k, name in enumerate(("flux", "continuum", "error", "mask")[:n_rows]):
         values[k] = rows.get(name, values[k])
     hdu = fits.PrimaryHDU(np.array(values, np.float32))
     about = {

@@ -197,7 +197,11 @@ def test_any_table_with_ids_and_redshifts_will_do(suffix, tmp_path):
     [
         ({"TARGETID": [ONE]}, "no column of redshifts (z, redshift, z_best, zbest, ...); it has"),
         ({"Z": [0.1]}, "no column of ids (targetid, specobjid, plateifu, mangaid, ...); it has"),
-        ({"TARGETID": [ONE], "Z": ["high"]}, "'Z' holds object, expected real numbers"),
+        (
+            {"TARGETID": [ONE], "Z": ["high"]},
+            "column 'Z' holds text, expected numbers. Convert it.",
+        ),
+        ({"TARGETID": pa.array([], pa.int64()), "Z": []}, "has no rows; expected one for each"),
         ({"TARGETID": [3.963e16], "Z": [0.1]}, "ids are floats"),
     ],
 )

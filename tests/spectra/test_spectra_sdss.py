@@ -117,6 +117,23 @@ def test_results_state_the_fiber_of_the_spectrograph(row, aperture, tmp_path):
     assert stated_marks(tried) == ({} if aperture is None else {"aperture": aperture})
 
 
+@pytest.mark.parametrize(
+    ("row", "columns", "message"),
+    [
+        ({"Z": "high"}, {}, ": Z is 'high', expected a number"),
+        ({"Z": -1.5}, {}, ": redshift is -1.5, expected"),
+        ({"Z": np.nan}, {}, ": redshift is nan, expected a number"),
+        ({"Z": 0.1}, {n: [] for n in ("FLUX", "LOGLAM", "IVAR")}, ": has no pixels; expected"),
+        ({"Z": 0.1}, {"AND_MASK": np.full(3846, np.nan)}, ": its mask holds >f8 that are no bits"),
+        ({"Z": 0.1}, {"AND_MASK": np.full(3846, 1 << 23)}, ": every pixel is masked (all 3846"),
+    ],
+)
+def test_files_that_make_no_sense_are_refused_in_a_line(row, columns, message, tmp_path):
+    path = write_spec(tmp_path / "s.fits", row, **columns)
+    (found,) = (each.result for each in attempts([path], lambda each: each.at_rest()))
+    assert str(found).startswith(f"{path}{message}")
+
+
 # ---------------------------------------------------------------- DR7
 
 
@@ -157,7 +174,9 @@ def test_spspec_with_a_doubtful_redshift_is_taken_only_if_it_is_wanted(header, d
     [
         ({"Z": None}, ": no redshift: there is no header entry Z. Give --redshift."),
         ({"BUNIT": "adu"}, ": flux unit is 'adu', expected flux density"),
-        ({"COEFF0": "high"}, ": COEFF0 is 'high', expected a number such as 3.58"),
+        ({"COEFF0": "high"}, ": COEFF0 is 'high', expected a number"),
+        ({"Z": "high"}, ": Z is 'high', expected a number"),
+        ({"Z_STATUS": "OK"}, ": Z_STATUS is 'OK', expected a number"),
         ({"COEFF0": 8.24}, ": 'loglam' runs from 8.24 to 8.6245, expected log10 of Angstrom"),
         ({"VACUUM": 0}, ": wavelengths are in air (header: VACUUM = F)"),
     ],

@@ -46,6 +46,7 @@ BAD_PIXEL = sum(
         28,  # REDMONSTER
     )
 )
+FETCHED = "Add its redshift to the table of sources, in a column 'redshift'."  # a next step
 SDSS_FIBER, BOSS_FIBER = 3.0, 2.0  # diameters [arcsec] before BOSS, and of its spectrographs
 SDSS_RUNS = ("26", "103", "104")  # reductions of spectra of the first spectrographs
 
@@ -98,13 +99,16 @@ def read_open(opened: OpenSpectra) -> ObservedSpectrum:
         loglam, flux, ivar = (
             np.asarray(table.data[each], np.float64).ravel() for each in ("loglam", "flux", "ivar")
         )
-        if "and_mask" in (each.lower() for each in table.columns.names):
-            bits = np.asarray(table.data["and_mask"]).ravel().astype(np.int64)
-            ivar = np.where(bits & BAD_PIXEL, 0.0, ivar)
+        has_mask = "and_mask" in (each.lower() for each in table.columns.names)
+        bits = np.asarray(table.data["and_mask"]).ravel() if has_mask else None
         row = _catalog_row(hdus)
         header = headers[1]
-        stated = _redshift(row, header)
-        position = _position(row, header)
+    if not len(flux):
+        raise IncompleteFile(f"{place}: has no pixels; expected a spectrum. Copy it again.")
+    if bits is not None:
+        ivar = without_bad_pixels(place, bits, ivar)
+    stated = _redshift(place, row, header)
+    position = _position(place, row, header)
     check_flux_unit(place, unit)
     ids = ids_of(row, header)
     names = [opened.name, *ids] if opened.options.id_from == "file" or not ids else ids
@@ -121,12 +125,42 @@ def read_open(opened: OpenSpectra) -> ObservedSpectrum:
         from_log(place, loglam),
         flux,
         ivar,
-        check_warning(place, found, opened.options),
+        check_warning(place, found, opened.options, *([] if opened.path else [FETCHED])),
         position,
         aperture=_fiber(row, header),
         other_names=(*names[1:], opened.name),
         redshift_from=found.source,
     )
+
+
+def without_bad_pixels(place: str, bits: np.ndarray, ivar: np.ndarray) -> np.ndarray:
+    """The inverse variance with 0 where a mask has a bit of `BAD_PIXEL`, shape (L,).
+
+    Raises
+    ------
+    SpectrumError
+        If the mask holds no bits.
+    """
+    if bits.dtype.kind not in "iu":
+        numbers = bits.astype(np.float64) if bits.dtype.kind == "f" else np.array([np.nan])
+        if not (np.isfinite(numbers) & (numbers == np.floor(numbers))).all():
+            raise SpectrumError(
+                f"{place}: its mask holds {bits.dtype} that are no bits, expected whole numbers"
+            )
+    return np.where(bits.astype(np.int64) & BAD_PIXEL, 0.0, ivar)
+
+
+def number_of(place: str, name: str, value: Any) -> float:
+    """A number in a catalog's row or in a header.
+
+    Raises
+    ------
+    SpectrumError
+        If it is none.
+    """
+    if np.ndim(value) or isinstance(value, str | bytes | bool | np.bool_):
+        raise SpectrumError(f"{place}: {name} is '{value}', expected a number")
+    return float(value)
 
 
 def check_vacuum(place: str, header: Mapping[str, Any]) -> None:
@@ -221,16 +255,22 @@ def _id(value: Any) -> int | str | None:
     return number if number < 2**63 else text
 
 
-def _redshift(row: Mapping[str, Any], header: Mapping[str, Any]) -> StatedRedshift | None:
+def _redshift(
+    place: str, row: Mapping[str, Any], header: Mapping[str, Any]
+) -> StatedRedshift | None:
     """The redshift that a file states."""
     if "Z" in row:
-        return StatedRedshift(float(row["Z"]), warning_of("ZWARNING", int(row.get("ZWARNING", 0))))
+        bits = int(number_of(place, "ZWARNING", row.get("ZWARNING", 0)))
+        return StatedRedshift(number_of(place, "Z", row["Z"]), warning_of("ZWARNING", bits))
     key = next((each for each in _REDSHIFT_KEYS if each in header), None)
-    return None if key is None else StatedRedshift(float(header[key]))
+    return None if key is None else StatedRedshift(number_of(place, key, header[key]))
 
 
-def _position(row: Mapping[str, Any], header: Mapping[str, Any]) -> tuple[float, float]:
-    ra, dec = (float(row.get(k, header.get(k, np.nan))) for k in ("PLUG_RA", "PLUG_DEC"))
+def _position(place: str, row: Mapping[str, Any], header: Mapping[str, Any]) -> tuple[float, float]:
+    ra, dec = (
+        number_of(place, name, row.get(name, header.get(name, np.nan)))
+        for name in ("PLUG_RA", "PLUG_DEC")
+    )
     return ra, dec
 
 

@@ -16,10 +16,11 @@ from targetsel.errors import SpectrumError
 from targetsel.spectra.arrays import ivar_of_error
 from targetsel.spectra.formats.registry import OpenSpectra, SpectrumFormat
 from targetsel.spectra.formats.sdss_spec import (
-    BAD_PIXEL,
     SDSS_FIBER,
     check_vacuum,
     ids_of,
+    number_of,
+    without_bad_pixels,
 )
 from targetsel.spectra.redshifts import StatedRedshift, check_warning, chosen_redshift
 from targetsel.spectra.spectrum import ObservedSpectrum, check_flux_unit, from_log
@@ -63,19 +64,17 @@ def _spectra(opened: OpenSpectra) -> Iterator[ObservedSpectrum | SpectrumError]:
     check_flux_unit(place, str(header.get("BUNIT", "")).replace("/cm/s/Ang", "/cm^2/s/Ang"))
     flux, _, error, mask = rows[:N_ROWS]
     ivar = ivar_of_error(error)
-    bits = np.where(np.isfinite(mask) & (mask > 0), mask, 0).astype(np.int64)
-    ivar = np.where(bits & BAD_PIXEL, 0.0, ivar)
-    loglam = _number(place, header, "COEFF0") + _number(place, header, "COEFF1") * np.arange(
-        len(flux)
-    )
+    ivar = without_bad_pixels(place, mask, ivar)
+    start, step = (number_of(place, key, header[key]) for key in ("COEFF0", "COEFF1"))
+    loglam = start + step * np.arange(len(flux))
     ids = ids_of({}, header)
     names = [opened.name, *ids] if opened.options.id_from == "file" or not ids else ids
     missing = f"{place}: no redshift: there is no header entry Z. Give --redshift."
-    stated = _redshift(header) if "Z" in header else None
+    stated = _redshift(place, header) if "Z" in header else None
     found = chosen_redshift(
         place, [*names, opened.name], opened.redshift, opened.options, stated, missing
     )
-    position = tuple(float(header.get(key, np.nan)) for key in ("RAOBJ", "DECOBJ"))
+    ra, dec = (number_of(place, key, header.get(key, np.nan)) for key in ("RAOBJ", "DECOBJ"))
     yield ObservedSpectrum(
         place,
         names[0],
@@ -83,31 +82,24 @@ def _spectra(opened: OpenSpectra) -> Iterator[ObservedSpectrum | SpectrumError]:
         flux,
         ivar,
         check_warning(place, found, opened.options),
-        (position[0], position[1]),
+        (ra, dec),
         aperture=SDSS_FIBER,
         other_names=(*names[1:], opened.name),
         redshift_from=found.source,
     )
 
 
-def _redshift(header: dict[str, Any]) -> StatedRedshift:
+def _redshift(place: str, header: dict[str, Any]) -> StatedRedshift:
     """The redshift in a header, with the doubts of the pipeline."""
     doubts = []
-    status = int(header.get("Z_STATUS", SURE[0]))
+    status = int(number_of(place, "Z_STATUS", header.get("Z_STATUS", SURE[0])))
     if status not in SURE:
         known = 0 <= status < len(STATUS)
         doubts.append(f"Z_STATUS = {status}" + (f" ({STATUS[status]})" if known else ""))
-    warning = int(header.get("Z_WARNIN", 0))
+    warning = int(number_of(place, "Z_WARNIN", header.get("Z_WARNIN", 0)))
     if said := [word for bit, word in DOUBTS.items() if warning & bit]:
         doubts.append(f"Z_WARNIN = {warning} ({', '.join(said)})")
-    return StatedRedshift(float(header["Z"]), " and ".join(doubts))
-
-
-def _number(place: str, header: dict[str, Any], key: str) -> float:
-    value = header[key]
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise SpectrumError(f"{place}: {key} is '{value}', expected a number such as 3.58")
-    return float(value)
+    return StatedRedshift(number_of(place, "Z", header["Z"]), " and ".join(doubts))
 
 
 FORMAT = SpectrumFormat("SDSS spSpec", _holds, _spectra)
