@@ -32,6 +32,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from scipy.stats import binomtest
 from sklearn import mixture
 
 from targetsel.mock.spectra import measure_spectra
@@ -214,6 +215,14 @@ def table(rows: pa.Table) -> str:
         some = rows.filter(pc.equal(rows["prior"], name))
         shares = [f"{what} {_covered(some, key)}" for key, what in _QUANTITIES.items()]
         lines.append(f"     {name:11} " + ", ".join(shares))
+    for snr in SNRS:
+        one, other = (_right(rows, snr, name) for name in ("image", "population"))
+        only = (one & ~other).sum(), (other & ~one).sum()
+        chance = binomtest(int(only[0]), int(sum(only))).pvalue if sum(only) else 1.0
+        lines.append(
+            f"S/N {snr:g}: z right with image alone {only[0]}, with population alone {only[1]}; "
+            f"as uneven by chance: {chance:.2f}"
+        )
     lines.append(
         "z right: |dz|/(1+z) < 0.003; errors of widths [Angstrom]: median and 84th percentile; "
         "ln evidence: mean, above that of none"
@@ -239,6 +248,13 @@ def _line(rows: pa.Table, snr: float, name: str) -> str:
         f"{snr:4.1f} {name:11}{right.mean():9.1%}{errors}{held[0]:15.1%}{held[1]:8.1%}"
         f"{held[2]:8.1%}{gain:13.1f}{size:12.0f}"
     )
+
+
+def _right(rows: pa.Table, snr: float, name: str) -> np.ndarray:
+    """Which redshifts are right, in the order of the sources."""
+    some = rows.filter(pc.and_(pc.equal(rows["snr"], snr), pc.equal(rows["prior"], name)))
+    error = some.sort_by("source_id")["redshift_error"].to_numpy()
+    return np.abs(error) < NEAR
 
 
 def _inside(rows: pa.Table, key: str) -> np.ndarray:

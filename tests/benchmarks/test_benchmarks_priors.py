@@ -46,3 +46,10 @@ def test_the_error_of_a_coverage_comes_from_the_scatter_between_sources(rows):
     last = [line.strip() for line in table(rows).splitlines() if "z 50.0%" in line]
     # One source always within, one never: 0.5 over the root of 2.
     assert last[0] == "population  z 50.0% [35.4%], Halpha 100.0% [0.0%], [OIII] 0.0% [0.0%]"
+
+
+def test_redshifts_right_with_one_prior_alone_are_counted(rows):
+    assert (
+        "S/N 0.5: z right with image alone 1, with population alone 0; as uneven by chance: 1.00"
+        in table(rows).splitlines()
+    )
