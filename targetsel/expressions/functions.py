@@ -42,6 +42,10 @@ class Function:
         A condition with it.
     takes_file : bool
         Whether its first argument is the name of a file.
+    words : int
+        How many of its first arguments are words or texts in quotes, and not numbers or columns.
+    named : mapping of str to bool
+        Arguments that may follow under a name, as in ``airmass=1.5``, and whether each is a word.
     """
 
     name: str
@@ -51,6 +55,8 @@ class Function:
     gives: str = field(default="", kw_only=True)
     example: str = field(default="", kw_only=True)
     takes_file: bool = field(default=False, kw_only=True)
+    words: int = field(default=0, kw_only=True)
+    named: Mapping[str, bool] = field(default_factory=dict, kw_only=True, hash=False)
 
 
 @dataclass(frozen=True)

@@ -14,17 +14,19 @@ on the catalog.
     unary = ("-" | "+") unary | power       power   = atom ["**" unary]
     atom  = NUMBER [unit] | name | function "(" [or {"," or}] ")" | "(" or ")"
             | ("in_moc" | "within") "(" FILE {"," or} ")"
+            | function "(" WORD {"," WORD} {"," name "=" (WORD | or)} ")"
 
 ``&`` binds like ``and``, looser than comparisons, unlike in Python. TEXT stands in quotes, single
 or double, and has no order: it is compared by ``==``, ``!=`` and ``in``, and so are true and false.
+WORD is a name or a TEXT; which functions take words and arguments by name, `Function` says.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
 
 import numpy as np
 
@@ -35,12 +37,14 @@ from targetsel.expressions.tokens import (
     COMPARISONS,
     DIRECTION,
     KEYWORDS,
+    NO_COMPARISON,
     NUMBER,
     TRUTHS,
     VALUES,
     Token,
     after_blanks,
     token_at,
+    value_of,
 )
 from targetsel.expressions.units import SPELLINGS, UNITS
 
@@ -106,7 +110,8 @@ class Branch(Node):
 
     ``word`` is the function, operator or keyword: ``P``, ``+``, ``negative``, ``not``, ``and``,
     ``or``, ``compare``, ``between``, ``in``, ``is missing``, ``is not missing``. ``operators``
-    are those of a chained comparison, ``symbol`` what the user wrote for ``and`` or ``or``.
+    are those of a chained comparison, ``symbol`` what the user wrote for ``and`` or ``or``. An
+    argument that is given by name has the name and a sign as its word: ``airmass=``.
     """
 
     word: str
@@ -138,6 +143,8 @@ class Branch(Node):
             return f"({parts[0]} in [{', '.join(parts[1:])}])"
         if self.word.startswith("is "):
             return f"({parts[0]} {self.word})"
+        if self.word.endswith("="):
+            return f"{self.word}{unwrapped(self.parts[0])}"
         if self.word in ("not", "negative"):
             return f"({'not ' if self.word == 'not' else '-'}{parts[0]})"
         return f"({f' {self.word} '.join(parts)})"
@@ -233,13 +240,15 @@ class _Parser:
         self.origin = place
         self.depth = 0
         self.nodes = 0
+        self.naming = False  # whether the name of an argument stands here
         self.token = self._read(0, after_number=False)
 
     def _read(self, start: int, after_number: bool) -> Token:
         start = after_blanks(self.text, start)
         token = token_at(self.text, start, after_number)
-        if isinstance(token, str):
-            raise self.origin.moved(start).error(token)
+        if isinstance(token, str) or (token.kind == "=" and not self.naming):
+            message = token if isinstance(token, str) else NO_COMPARISON
+            raise self.origin.moved(start).error(message)
         return token
 
     @property
@@ -486,7 +495,7 @@ class _Parser:
     def _number(self) -> Node:
         place = self.place
         written = self._advance().text
-        value = _value_of(written)
+        value = value_of(written)
         if value >= 2**64 if isinstance(value, int) else math.isinf(value):
             shown = written if len(written) <= 40 else f"{written[:37]}..."
             raise place.error(
@@ -517,10 +526,10 @@ class _Parser:
             return self._counted(NameNode(place, name))
         opened = self.place
         self._advance()
-        arguments = [] if self.token.kind == ")" else [self._first_argument(name)]
+        arguments = [] if self.token.kind == ")" else [self._argument(name, 0)]
         while self.token.kind == ",":
             self._advance()
-            arguments.append(self._deeper("_or"))
+            arguments.append(self._argument(name, len(arguments)))
         self._close(opened)
         fewest, most = self.functions[name].arguments
         if not fewest <= len(arguments) <= most:
@@ -528,27 +537,49 @@ class _Parser:
             raise place.error(f"{name}() takes {count}, not {len(arguments)}")
         return self._branch(place, name, *arguments)
 
-    def _first_argument(self, function: str) -> Node:
-        if not self.functions[function].takes_file:
-            return self._deeper("_or")
-        example = self.functions[function].example
+    def _argument(self, name: str, number: int) -> Node:
+        """One argument of a function, after `number` others."""
+        function, place = self.functions[name], self.place
+        if function.takes_file and number == 0:
+            if self.token.kind != "text":
+                raise place.error(
+                    f"{name}() takes a file's name in quotes, e.g. {function.example}"
+                )
+            return self._counted(TextNode(place.moved(1), self._advance().text[1:-1]))
+        after = self.text[self.token.start + len(self.token.text) :]
+        if function.named and self.token.kind == "name" and _NAMING.match(after):
+            return self._named_argument(function)
+        if number < function.words:
+            return self._plain_word(function)
+        if function.named:
+            known = ", ".join(f"{each}=" for each in function.named)
+            raise place.error(f"expected one of {known} with its value, e.g. {function.example}")
+        return self._deeper("_or")
+
+    def _named_argument(self, function: Function) -> Node:
+        place, name = self.place, self.token.text
+        if name not in function.named:
+            raise place.error(unknown("argument", name, function.named))
+        self.naming = True
+        self._advance()
+        self.naming = False
+        self._advance()
+        value = self._plain_word(function) if function.named[name] else self._deeper("_or")
+        return self._branch(place, f"{name}=", value)
+
+    def _plain_word(self, function: Function) -> Node:
+        """A word, or a text in quotes."""
         place = self.place
-        if self.token.kind != "text":
-            raise place.error(f"{function}() takes a file's name in quotes, e.g. {example}")
-        return self._counted(TextNode(place.moved(1), self._advance().text[1:-1]))
+        if self.token.kind == "text":
+            return self._counted(TextNode(place.moved(1), self._advance().text[1:-1]))
+        if self.token.kind == "name":
+            return self._counted(TextNode(place, self._advance().text))
+        raise place.error(
+            f"{function.name}() takes a name or a text in quotes here, e.g. {function.example}"
+        )
 
 
-def _value_of(written: str) -> int | float:
-    """The value of a number: a whole one as it is written, without the rounding of floats."""
-    if written.isdigit():
-        return int(written)
-    value = float(written)
-    if not 2**53 <= value < 2**64:
-        return value
-    exact = Decimal(written)
-    return value if exact == Decimal(value) or exact % 1 else int(exact)
-
-
+_NAMING = re.compile(r"\s*=(?!=)")  # what follows the name of an argument
 # A column of each kind, for errors.
 _EXAMPLES = {"text": "type", "truth": "flag"}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 
 from targetsel.expressions.units import SPELLINGS
 
@@ -21,7 +22,7 @@ _UNIT = re.compile(
     + r")(?![A-Za-z_0-9\u030a])"
 )
 _TEXT = re.compile(r"'[^']*'|\"[^\"]*\"")
-_SYMBOL = re.compile(r"\*\*|<=|>=|==|!=|[-+*/<>&|~()\[\],]")
+_SYMBOL = re.compile(r"\*\*|<=|>=|==|!=|[-+*/<>&|~()\[\],=]")
 
 # Names that stand for values in other languages, with their equivalents here.
 VALUES = {
@@ -31,12 +32,12 @@ VALUES = {
         ("inf", "infinity"), "infinity has no name; write finite(x), which is false for it"
     ),
 }
+NO_COMPARISON = "'=' is not a comparison; write == to compare"  # it names arguments
 # Characters and words of other languages, and their equivalents here.
 _ELSEWHERE = {
     "&&": "'&&' is not known here; write and",
     "||": "'||' is not known here; write or",
     "<>": "'<>' is not known here; write !=",
-    "=": "'=' is not a comparison; write == to compare",
     "≥": "unexpected character '≥'; write >=",
     "≤": "unexpected character '≤'; write <=",
     "≠": "unexpected character '≠'; write !=",
@@ -61,6 +62,17 @@ class Token:
     kind: str  # "number", "unit", "name", "truth", "text", "end", or the symbol or keyword itself
     text: str
     start: int
+
+
+def value_of(written: str) -> int | float:
+    """The value of a number: a whole one as it is written, without the rounding of floats."""
+    if written.isdigit():
+        return int(written)
+    value = float(written)
+    if not 2**53 <= value < 2**64:
+        return value
+    exact = Decimal(written)
+    return value if exact == Decimal(value) or exact % 1 else int(exact)
 
 
 def after_blanks(text: str, start: int) -> int:

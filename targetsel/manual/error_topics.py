@@ -45,6 +45,7 @@ TOPICS: dict[str, dict[str, str]] = {
         "Columns, units and comparisons": ("rules.binding rules.columns rules.text_and_flags"),
         "Warnings of lint": "rules.lint rules.possible",
         "Functions such as P() and within()": "rules.functions",
+        "Functions of nights": "rules.nights",
         "Bits of classes": "rules.bits",
         "Footprints and files that rules name": "sky",
     },

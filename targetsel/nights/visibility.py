@@ -97,8 +97,8 @@ class Visibility:
             If a site, a date or a limit cannot be understood, or it is dark on none of the nights.
         """
         place = Site.find(site)
-        check_limit("airmass", airmass, 1.0, LARGEST_AIRMASS)
-        check_limit("horizon", horizon, -0.001, 90.0)
+        check_airmass(airmass)
+        check_horizon(horizon)
         nights = tuple(Night(place, date, twilight) for date in dates_of(night))
         found = cls(place, nights, float(airmass), float(horizon))
         if not found.dark_nights:
@@ -217,18 +217,34 @@ class Visibility:
         return pa.Table.from_arrays(arrays, schema=SCHEMA)
 
 
-def check_limit(name: str, value: object, low: float, high: float) -> None:
-    """Refuse a limit that is no number above `low` and up to `high`.
+def check_airmass(limit: object) -> None:
+    """Refuse a limit below which no airmass is, or one near the horizon, where 1 / sin h fails.
 
     Raises
     ------
     VisibilityError
     """
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not low < value <= high:  # type: ignore[operator]
-        least = "0" if low < 0 else f"more than {low:g}"
-        unit = " deg" if name == "horizon" else ""
-        raise VisibilityError(f"{name} is {value!r}; expected {least} to {high:g}{unit}.")
+    if not _is_number(limit) or not 1 < float(limit) <= LARGEST_AIRMASS:  # type: ignore[arg-type]
+        raise VisibilityError(
+            f"the airmass limit is {limit!r}; expected more than 1, and up to {LARGEST_AIRMASS:g}."
+        )
+
+
+def check_horizon(limit: object) -> None:
+    """Refuse an altitude [deg] that nothing is above, or that is below the horizon.
+
+    Raises
+    ------
+    VisibilityError
+    """
+    if not _is_number(limit) or not 0 <= float(limit) < 90:  # type: ignore[arg-type]
+        raise VisibilityError(
+            f"the horizon limit is {limit!r}; expected an altitude of 0 or more, below 90 deg."
+        )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _directions(ra: np.ndarray, dec: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -28,9 +28,10 @@ from targetsel.expressions.grammar import (
 from targetsel.expressions.tokens import DIRECTION
 from targetsel.expressions.units import ANY_UNIT, PURE, UNITS, ResultUnit, Unit
 from targetsel.rules import formula as f
+from targetsel.rules.calls import RuleFunction
 from targetsel.rules.columns import CatalogColumns, UnseenColumns
 from targetsel.rules.formula import TypedExpression
-from targetsel.rules.functions import FUNCTIONS, RuleFunction
+from targetsel.rules.functions import FUNCTIONS
 from targetsel.rules.text_and_flags import Side, same_flag, same_text, text_in, truth_is
 from targetsel.sky.external_files import ExternalFiles
 

@@ -17,8 +17,8 @@ from targetsel.rules.functions import parse
 
 # Keys whose values are expressions, wherever they stand.
 _EXPRESSIONS = ("where", "rank", "priority")
-_TIGHT_AFTER = ("(", "[", "~")
-_TIGHT_BEFORE = (")", "]", ",")
+_TIGHT_AFTER = ("(", "[", "~", "=")
+_TIGHT_BEFORE = (")", "]", ",", "=")
 
 
 def formatted(text: str, file: str = "rules") -> str:

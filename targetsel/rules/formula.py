@@ -102,6 +102,34 @@ class CatalogQuantile(Formula):
     probability: float
 
 
+class Calculation(Protocol):
+    """Something outside the catalog that gives each source a number by a few of its columns."""
+
+    @property
+    def written(self) -> str:
+        """It in the words of the rule language."""
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The least and the largest number that it gives."""
+
+    @property
+    def cautions(self) -> tuple[str, ...]:
+        """What to be careful about."""
+
+    @property
+    def values(self) -> Callable[..., np.ndarray]:
+        """The number of each of N sources, NaN where it is missing, from columns, shape (N,)."""
+
+
+@dataclass(frozen=True)
+class Calculated(Formula):
+    """A number that a `Calculation` gives each source."""
+
+    calculation: Calculation
+    of: tuple[ColumnValue, ...]
+
+
 @dataclass(frozen=True)
 class Probability(Formula):
     """The share of the posterior that obeys a condition."""

@@ -1,14 +1,12 @@
 """Functions that only rules have: of posteriors, catalogs, bits and files on the sky.
 
-Each is a `RuleFunction`; with those of arithmetic they make up `FUNCTIONS`.
+Each is a `RuleFunction`; with those of nights and of arithmetic they make up `FUNCTIONS`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Protocol
+from dataclasses import replace
 
 from targetsel.documents.source_location import SourceLocation
 from targetsel.documents.units import times
@@ -19,26 +17,15 @@ from targetsel.expressions.grammar import Branch, NameNode, Node, TextNode, in_b
 from targetsel.expressions.units import ANY_UNIT, DEG, MAG, PURE, Unit
 from targetsel.photometry.flux import AB_ZERO_POINT, NANOMAGGY_ZERO_POINT
 from targetsel.rules import formula as f
+from targetsel.rules.calls import CallContext, RuleFunction
 from targetsel.rules.columns import STATISTICS, CatalogColumns, footer
 from targetsel.rules.formula import TypedExpression
-from targetsel.sky.external_files import ExternalFiles
+from targetsel.rules.nights import OF_NIGHTS
 from targetsel.spectra.copula import GROUP
 from targetsel.spectra.proxies import CORRELATION, QUANTILES, correlated
 
 _HIGHEST_BIT = 62
 _AB_ZERO_POINTS = ((Unit("nJy"), AB_ZERO_POINT), (Unit("nmgy"), NANOMAGGY_ZERO_POINT))
-
-
-class CallContext(Protocol):
-    """The part of `binding.Binder` that functions use."""
-
-    columns: CatalogColumns
-    files: ExternalFiles
-    quantiles: dict[f.CatalogQuantile, str]
-    inside_p: bool
-
-    def read_number(self, node: Node) -> TypedExpression: ...
-    def read_condition(self, node: Node, otherwise: str) -> f.Formula: ...
 
 
 def parse(text: str, place: SourceLocation | None = None) -> Node:
@@ -222,13 +209,6 @@ def _within(binder: CallContext, node: Branch) -> TypedExpression:
     return TypedExpression(f.Lookup(places, position), "condition")
 
 
-@dataclass(frozen=True)
-class RuleFunction(Function):
-    """A function that only rules have; `bind` gives the typed expression of a call's node."""
-
-    bind: Callable[[CallContext, Branch], TypedExpression]
-
-
 _OF_RULES = (
     RuleFunction(
         *("P", "probability of a condition, over the posterior", (1, 1), _probability),
@@ -287,4 +267,7 @@ _OF_RULES = (
         example="epistemic < catalog_quantile(epistemic, 0.99)",
     ),
 )
-FUNCTIONS: dict[str, Function] = {**{each.name: each for each in _OF_RULES}, **ARITHMETIC}
+FUNCTIONS: dict[str, Function] = {
+    **{each.name: each for each in (*_OF_RULES, *OF_NIGHTS)},
+    **ARITHMETIC,
+}

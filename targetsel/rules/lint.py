@@ -100,6 +100,7 @@ def lint(
         if target_class.name not in incomplete:
             remarks += _extrapolation(formulas, strange)
         remarks += _separate_bounds(formulas)
+        remarks += _cautions(target_class, formulas)
     remarks += _misspelt_names(rules, columns)
     remarks += _unlocked_bits(rules, incomplete)
     return sorted(set(remarks), key=lambda each: (each.place.file, each.place.line))
@@ -259,6 +260,18 @@ def _separate_bounds(formulas: ClassFormulas) -> Iterator[Remark]:
             found[1].place,
             "P(a) >= p and P(b) >= p is weaker than P(a and b) >= p; join the two in one P()",
         )
+
+
+def _cautions(target_class: TargetClass, formulas: ClassFormulas) -> Iterator[Remark]:
+    """What calculations are to be taken with care, such as the Earth's rotation years ahead."""
+    placed = [(each.place, each.formula) for each in formulas.conditions if each.step == "where"]
+    if formulas.rank is not None:
+        placed.append((target_class.place_of("rank"), formulas.rank))
+    for place, formula in placed:
+        for part in f.walk(formula):
+            if isinstance(part, f.Calculated):
+                for caution in part.calculation.cautions:
+                    yield Remark(place, caution)
 
 
 def _misspelt_names(rules: Rules, columns: CatalogColumns) -> Iterator[Remark]:

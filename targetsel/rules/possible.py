@@ -37,6 +37,8 @@ def bounds_of(formula: f.Formula, range_of: Callable[[str], Range]) -> Range:
             return 0.0, 1.0
         case f.ColumnValue(name) | f.Quantile(name):
             return range_of(name)
+        case f.Calculated(calculation):
+            return calculation.range
         case f.CatalogQuantile(inner):
             return bounds_of(inner, range_of)
         case f.Operation(name, parts):
@@ -84,6 +86,8 @@ def subject(formula: f.Formula) -> str:
     """A short name of the quantity that is compared."""
     if isinstance(formula, f.ColumnValue):
         return formula.name
+    if isinstance(formula, f.Calculated):
+        return formula.calculation.written
     return "a probability" if isinstance(formula, f.Probability) else "what it compares"
 
 

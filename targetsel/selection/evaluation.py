@@ -59,6 +59,8 @@ def value(formula: f.Formula, sources: Sources | DrawnSources) -> np.ndarray:
             return apply(name, *(value(part, sources) for part in parts))
         case f.Quantile():
             return sources.quantile(formula)
+        case f.Calculated():
+            return sources.calculated(formula)
         case f.Probability(condition) if isinstance(sources, Sources):
             return probability(condition, sources)
     raise TypeError(f"not a number: {formula}")
@@ -153,7 +155,7 @@ def _is_float32(comparison: f.Compare) -> bool:
     kinds = {
         part.type if isinstance(part, f.ColumnValue) else "float64"
         for part in f.walk(comparison)
-        if isinstance(part, f.ColumnValue | f.Probability | f.Quantile)
+        if isinstance(part, f.ColumnValue | f.Probability | f.Quantile | f.Calculated)
     }
     return kinds == {"float32"}
 
@@ -249,7 +251,7 @@ def cost(formula: f.Formula) -> int:
     parts = list(f.walk(formula))
     if any(isinstance(part, f.Probability | f.Quantile) for part in parts):
         return 2
-    return int(any(isinstance(part, f.Lookup) for part in parts))
+    return int(any(isinstance(part, f.Lookup | f.Calculated) for part in parts))
 
 
 # --- probabilities -------------------------------------------------------------------------------
@@ -565,7 +567,8 @@ def _measured(formula: f.Formula) -> Iterator[f.Formula]:
     are only tested for being missing."""
     if isinstance(formula, f.Missing | f.Constant):
         return
-    if isinstance(formula, f.ColumnValue | f.Operation | f.Quantile) and not f.proxies(formula):
+    is_number = isinstance(formula, f.ColumnValue | f.Operation | f.Quantile | f.Calculated)
+    if is_number and not f.proxies(formula):
         yield formula
     else:
         for child in formula.children:

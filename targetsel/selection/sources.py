@@ -162,6 +162,10 @@ class Sources:
         values = (self._array("stored", each.name, _as_numpy) for each in lookup.of)
         return lookup.finder.found(*values) ^ lookup.negated
 
+    def calculated(self, number: f.Calculated) -> np.ndarray:
+        """The number that a calculation gives each source, shape (N,), NaN where it is missing."""
+        return number.calculation.values(*map(self.column, number.of))
+
     def quantile(self, quantile: f.Quantile) -> np.ndarray:
         return self.posterior.quantile(quantile.name, quantile.probability)
 
@@ -258,6 +262,9 @@ class DrawnSources:
 
     def found(self, lookup: f.Lookup) -> np.ndarray:
         return self.sources.found(lookup)[:, None]
+
+    def calculated(self, number: f.Calculated) -> np.ndarray:
+        return self.sources.calculated(number)[:, None]
 
     def quantile(self, quantile: f.Quantile) -> np.ndarray:
         return self.sources.quantile(quantile)[:, None]

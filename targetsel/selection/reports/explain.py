@@ -320,6 +320,8 @@ def written(formula: f.Formula) -> str:
             return name
         case f.Quantile(name, level):
             return f"q({name}, {level:g})"
+        case f.Calculated(calculation):
+            return calculation.written
         case f.Probability(condition):
             return f"P({written(condition)})"
         case f.Operation("negative", (inner,)):
