@@ -38,6 +38,7 @@ if TYPE_CHECKING:  # what `_HOMES` says, for type checkers
     from targetsel.api.images import show_cutouts as show_cutouts
     from targetsel.api.mock_skies import demo as demo
     from targetsel.api.mock_skies import mock_sky as mock_sky
+    from targetsel.api.nights import visibility as visibility
     from targetsel.api.partitions import score_catalog as score_catalog
     from targetsel.api.partitions import select_catalog as select_catalog
     from targetsel.api.partitions import status as status
@@ -90,6 +91,8 @@ if TYPE_CHECKING:  # what `_HOMES` says, for type checkers
     from targetsel.imaging.folder import Folder as Folder
     from targetsel.imaging.store import CutoutStore as CutoutStore
     from targetsel.networks.posterior import LatentPosterior as LatentPosterior
+    from targetsel.nights.sites import Site as Site
+    from targetsel.nights.sites import sites as sites
     from targetsel.priors.files import PriorFile as PriorFile
     from targetsel.priors.prior import Prior as Prior
     from targetsel.rules.rules import Rules as Rules
@@ -139,6 +142,7 @@ _HOMES = {
         "demo",
         "mock_sky",
     ),
+    "api.nights": ("visibility",),
     "api.partitions": (
         "score_catalog",
         "select_catalog",
@@ -212,6 +216,7 @@ _HOMES = {
     "imaging.folder": ("Folder",),
     "imaging.store": ("CutoutStore",),
     "networks.posterior": ("LatentPosterior",),
+    "nights.sites": ("Site", "sites"),
     "priors.files": ("PriorFile",),
     "priors.prior": ("Prior",),
     "rules.rules": ("Rules",),

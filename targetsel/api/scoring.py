@@ -19,6 +19,9 @@ from targetsel.api.partitions import (
 )
 from targetsel.api.redshifts import join_redshifts
 from targetsel.errors import CutoutError, SpectrographError
+from targetsel.nights.night import GivenNights, dates_of
+from targetsel.nights.sites import Site
+from targetsel.nights.visibility import AIRMASS
 from targetsel.remote.copies import copies, with_addresses
 from targetsel.rules.rules import AnyRules, Rules
 from targetsel.scoring import DEFAULT
@@ -275,6 +278,11 @@ def observe(
     redshift_pdf: AnyPath | None = None,
     ebv: str = "",
     dereddened: bool = False,
+    site: str | Site | None = None,
+    night: GivenNights | None = None,
+    airmass: float = AIRMASS,
+    horizon: float = 0.0,
+    twilight: str = "astronomical",
     workers: int = 1,
     dask: bool = False,
     scheduler: str | None = None,
@@ -319,6 +327,13 @@ def observe(
         Column of Galactic E(B-V) [mag]; by default no dust.
     dereddened : bool
         Magnitudes are corrected for Galactic dust already.
+    site : str or Site, optional
+        Where sources are observed, for columns such as ``hours_up``; see `visibility`.
+    night : str, date, or several of them, optional
+        Dates of evenings at the site.
+    airmass, horizon : float
+    twilight : str
+        When sources are up, and when it is dark, as of `visibility`.
     workers : int
         Processes that observe the partitions of a HATS catalog.
     dask, without_failed : bool
@@ -335,6 +350,8 @@ def observe(
     SpectrographError
         If there is no such spectrograph, the size or the redshift cannot be used, or the catalog
         lacks a column that is named.
+    VisibilityError
+        If the site, the night or a limit cannot be understood, or it does not get dark.
     CatalogError
         If the scored catalog cannot be read, or is none.
     OutputError
@@ -383,6 +400,11 @@ def observe(
         "redshift_grid": redshift_grid,
         "reddening": ebv,
         "dereddened": dereddened,
+        "site": Site.find(site).words if site else None,
+        "night": tuple(map(str, dates_of(night))) if night else (),
+        "airmass": airmass,
+        "horizon": horizon,
+        "twilight": twilight,
     }
     if output is not None and is_partitioned(scored, output):
         how = HowToObserve(**words)

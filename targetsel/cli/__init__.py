@@ -54,6 +54,8 @@ GROUPS = {
         "assign": "handoff:assign",
         "join-redshifts": "redshifts:join_redshifts",
         "observe": "observe:observe",
+        "visibility": "nights:visibility",
+        "sites": "nights:sites",
         "restore": "score:restore",
     },
     "Archives": {

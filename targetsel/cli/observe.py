@@ -8,17 +8,23 @@ from typing import Annotated
 import typer
 
 from targetsel.cli.options import (
+    AirmassOption,
     BrightnessOption,
     DaskOption,
+    HorizonOption,
+    NightOrNoneOption,
     SchedulerOption,
     ScoredArgument,
     ScoredOrFolder,
     ShardOption,
+    SiteOrNoneOption,
     TimeLimitOption,
+    TwilightOption,
     WithoutFailedOption,
     WorkersOption,
 )
 from targetsel.cli.terminal import say, say_written
+from targetsel.nights.visibility import AIRMASS
 from targetsel.workers.pool import available_cores
 
 
@@ -87,6 +93,11 @@ def observe(
             "--dereddened", help="Treat magnitudes as already corrected for Galactic dust."
         ),
     ] = False,
+    site: SiteOrNoneOption = None,
+    night: NightOrNoneOption = None,
+    airmass: AirmassOption = AIRMASS,
+    horizon: HorizonOption = 0.0,
+    twilight: TwilightOption = "astronomical",
     workers: WorkersOption = None,
     dask: DaskOption = False,
     scheduler: SchedulerOption = None,
@@ -98,7 +109,8 @@ def observe(
 
     Rules can use these columns, as in P(snr_halpha > 5) or P(exposure_time_oii < 1800). A scored
     catalog in HATS is observed partition by partition, as 'targetsel score' scores one, where the
-    output is a folder.
+    output is a folder. With --site and --night, columns such as hours_up say whether and when
+    sources are up.
 
     Example:
         targetsel observe catalog.scored.parquet --size 2arcsec -o observed.parquet
@@ -123,6 +135,11 @@ def observe(
         redshift_pdf=redshift_pdf,
         ebv=ebv,
         dereddened=dereddened,
+        site=site,
+        night=night,
+        airmass=airmass,
+        horizon=horizon,
+        twilight=twilight,
         workers=workers or available_cores(),
         dask=dask,
         scheduler=scheduler,
@@ -143,6 +160,8 @@ def observe(
         say("redshifts as predicted from the images, photoz, with their errors")
     say(f"continuum from {', '.join(run.continuum)}")
     say(f"{run.exposure.spectrograph.name}, {run.exposure.time:g} s, lines {dust}")
+    for remark in run.nights:
+        say(remark)
     if run.caution:
         say(f"caution: {run.caution}")
     say_written(output)

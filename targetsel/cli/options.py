@@ -207,3 +207,25 @@ def both(labelled: Path | None, truth: Path | None) -> tuple[Path, Path] | None:
         missing = "--truth" if truth is None else "--labelled"
         raise CatalogError(f"{missing} is missing. Give both --labelled and --truth, or none.")
     return labelled, truth
+
+
+_SITE_HELP = (
+    "Where sources are observed: a name of 'targetsel sites', or coordinates such as "
+    "'lat=31.96 lon=-111.6 height=2120'."
+)
+_NIGHT_HELP = (
+    "Date of the evening at the site, such as 2027-03-14, or a run of nights, "
+    "2027-03-14/2027-03-20; may be repeated."
+)
+SiteOption = Annotated[str, typer.Option(help=_SITE_HELP)]
+SiteOrNoneOption = Annotated[str | None, typer.Option(help=_SITE_HELP)]
+NightOption = Annotated[list[str], typer.Option(help=_NIGHT_HELP)]
+NightOrNoneOption = Annotated[list[str] | None, typer.Option(help=_NIGHT_HELP)]
+AirmassOption = Annotated[float, typer.Option(help="Sources are up while their airmass is below.")]
+HorizonOption = Annotated[float, typer.Option(help="Altitude in deg that they must be above, too.")]
+TwilightOption = Annotated[
+    str,
+    typer.Option(
+        help="When it is dark: astronomical, nautical or civil, the Sun below -18, -12 or -6 deg."
+    ),
+]

@@ -150,13 +150,14 @@ def _compared() -> Columns:
 
 
 def _observed() -> Columns:
+    from targetsel.nights.visibility import COLUMNS
     from targetsel.observing.lines import Line
     from targetsel.observing.observation import observed_columns
     from targetsel.observing.spectrograph import Exposure, Spectrograph
 
     exposure = Exposure(Spectrograph.find("desi"), 1000, 7)
     line = Line("ew_<line>", ((6564.61, 1.0),))
-    found = observed_columns(exposure, (line,), PROXIES)
+    found = [*observed_columns(exposure, (line,), PROXIES), *COLUMNS]
     posterior = [each for each in found if each.name.endswith(("_quantiles", "_correlation"))]
     about = {"DESI (approximate)": "the spectrograph", "1000 s": "the exposure time"}
     plain = [each for each in found if each not in posterior]

@@ -114,7 +114,7 @@ TOPICS: dict[str, dict[str, str]] = {
         "Redshifts": "observing.redshift",
         "Redshifts from elsewhere": "redshifts",
         "Sites": "nights.sites",
-        "Nights and what is up": "nights",
+        "Nights and what is up": "nights nights.visibility nights.adding",
     },
     "Priors for a fitter": {
         "Writing priors": "priors",

@@ -34,8 +34,8 @@ TASKS = {
         *("train_decoder", "import_decoder", "import_ensemble", "ensemble_presets", "export_onnx"),
     ),
     "Priors and observing": (
-        *("join_redshifts", "observe", "compare", "write_priors", "update_priors"),
-        *("fit_residual",),
+        *("join_redshifts", "observe", "compare", "visibility", "sites"),
+        *("write_priors", "update_priors", "fit_residual"),
     ),
     "Large catalogs": ("partition", "score_catalog", "select_catalog", "status"),
     "Hand-off": ("export", "assign", "import_assignment", "restore"),
@@ -50,6 +50,7 @@ PARTS = {
     "handoff.export": ("ReadBack",),
     "handoff.simulation": ("PointingForecast",),
     "imaging.store": ("Packed",),
+    "nights.adding": ("VisibleSources",),
     "report.figures": ("Figure", "Figures"),
     "rules.lint": ("Remark",),
     "selection.funnel": ("FunnelRow",),

@@ -78,6 +78,13 @@ class Site:
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def words(self) -> str:
+        """The text by which `find` gives this site: its name in the table, or its coordinates."""
+        if sites_by_name().get(self.name) == self:
+            return self.name
+        return f"lat={self.latitude!r} lon={self.longitude!r} height={self.height!r}"
+
     @classmethod
     def find(cls, text: str | Site) -> Site:
         """A site of the table, by name or alias, or one of coordinates such as "lat=31.96
@@ -100,7 +107,7 @@ class Site:
             return cls._of_coordinates(text)
         known = _names()
         if _plain(text) in known:
-            return sites()[known[_plain(text)]]
+            return sites_by_name()[known[_plain(text)]]
         close = get_close_matches(_plain(text), known, n=3, cutoff=0.6)
         names = [*dict.fromkeys(known[each] for each in close)]
         hint = f" Did you mean {' or '.join(map(repr, names))}?" if names else ""
@@ -156,13 +163,29 @@ def _table() -> tuple[Site, ...]:
     )
 
 
-def sites() -> dict[str, Site]:
-    """The sites that are known by name.
+@lru_cache(maxsize=1)
+def sites_by_name() -> dict[str, Site]:
+    """The sites of the table, in alphabetical order of their names."""
+    return {site.name: site for site in sorted(_table(), key=lambda each: each.name.lower())}
+
+
+def sites(name: str = "") -> dict[str, Site]:
+    """The sites that are known by name, as `targetsel sites` lists them.
+
+    Parameters
+    ----------
+    name : str
+        Only those with this text in a name; case, blanks and hyphens make no difference.
 
     Returns
     -------
     dict of str to Site
         In alphabetical order.
+
+    Raises
+    ------
+    VisibilityError
+        If no site has the text in a name.
 
     See Also
     --------
@@ -173,8 +196,17 @@ def sites() -> dict[str, Site]:
     >>> import targetsel as ts
     >>> ts.sites()["Paranal"].height
     2635.0
+    >>> [*ts.sites("palma")]
+    ['GTC', 'INT', 'La_Palma', 'NOT', 'TNG', 'WHT']
     """
-    return {site.name: site for site in sorted(_table(), key=lambda each: each.name.lower())}
+    found = {
+        site.name: site
+        for site in sites_by_name().values()
+        if any(_plain(name) in _plain(each) for each in (site.name, site.title, *site.aliases))
+    }
+    if not found:
+        Site.find(name)  # which says what is close
+    return found
 
 
 @lru_cache(maxsize=1)

@@ -13,10 +13,10 @@ are sampled.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import pyarrow as pa
@@ -104,6 +104,36 @@ class Visibility:
         if not found.dark_nights:
             raise VisibilityError(nights[0].without_darkness())
         return found
+
+    @classmethod
+    def asked(
+        cls,
+        site: str | Site | None,
+        night: GivenNights | None,
+        *,
+        airmass: float = AIRMASS,
+        horizon: float = 0.0,
+        twilight: str = "astronomical",
+    ) -> Visibility | None:
+        """What was asked where it need not be: None without a site and a night.
+
+        Raises
+        ------
+        VisibilityError
+            As of `of`, and if a site or a night is given without the other, or limits without both.
+        """
+        has_night = night is not None and night != "" and not (_is_sized(night) and not len(night))
+        if site and has_night and night is not None:
+            return cls.of(site, night, airmass=airmass, horizon=horizon, twilight=twilight)
+        if site or has_night:
+            given, lacking = ("--site", "--night") if site else ("--night", "--site")
+            raise VisibilityError(f"{given} is given without {lacking}. Give both, or neither.")
+        limits = {"--airmass": airmass != AIRMASS, "--horizon": horizon != 0}
+        limits["--twilight"] = twilight != "astronomical"
+        for name, is_given in limits.items():
+            if is_given:
+                raise VisibilityError(f"{name} is given without --site and --night. Add both.")
+        return None
 
     @cached_property
     def dark_nights(self) -> tuple[Night, ...]:
@@ -241,6 +271,10 @@ def check_horizon(limit: object) -> None:
         raise VisibilityError(
             f"the horizon limit is {limit!r}; expected an altitude of 0 or more, below 90 deg."
         )
+
+
+def _is_sized(value: object) -> TypeGuard[Sized]:
+    return isinstance(value, Sized) and not isinstance(value, str)
 
 
 def _is_number(value: object) -> bool:

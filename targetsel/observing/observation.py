@@ -15,13 +15,22 @@ import pyarrow as pa
 
 from targetsel.documents.models import parse_quantity
 from targetsel.errors import SpectrographError
+from targetsel.nights.night import GivenNights
+from targetsel.nights.sites import Site
+from targetsel.nights.visibility import AIRMASS, COLUMNS, Visibility
 from targetsel.observing.continuum import Magnitudes
 from targetsel.observing.derived import DerivedPosterior, between, correlated_scores, draws
 from targetsel.observing.lines import QUANTITIES, Line, ObservedLine, chosen_lines
 from targetsel.observing.redshift import Redshift, of_each
 from targetsel.observing.spectrograph import LONGEST, Exposure, Spectrograph, share_in_fiber
 from targetsel.redshifts.joining import JoinedRedshifts
-from targetsel.scored.columns import NOT_NEEDED, SUMMARIES, not_needed, posterior_columns
+from targetsel.scored.columns import (
+    NOT_NEEDED,
+    SUMMARIES,
+    column_names,
+    not_needed,
+    posterior_columns,
+)
 from targetsel.scored.file import ScoredFile
 from targetsel.scored.slim import compression
 from targetsel.selection.sources import Sources
@@ -35,7 +44,7 @@ from targetsel.spectra.proxies import (
     proxy_names,
 )
 from targetsel.tables.any_form import AnyTable, paths_in
-from targetsel.tables.columns import NEVER, Column, arrow_column, schema_of
+from targetsel.tables.columns import NEVER, Column, arrow_column, floats, schema_of
 from targetsel.tables.files import check_table_output
 from targetsel.tables.parquet import ParquetSink
 from targetsel.tasks import tracked
@@ -102,6 +111,8 @@ class Observation:
         of the light within a fiber.
     reddening : str
         Column of E(B-V) on the scale of Schlegel et al. (1998); empty: no dust.
+    visibility : Visibility or None
+        The site and nights for which sources are asked to be up, if any.
     """
 
     exposure: Exposure
@@ -110,6 +121,7 @@ class Observation:
     magnitudes: Magnitudes
     size: str | float = 0.0
     reddening: str = ""
+    visibility: Visibility | None = None
 
     @classmethod
     def of(
@@ -128,6 +140,11 @@ class Observation:
         redshift_grid: str | None = None,
         reddening: str = "",
         dereddened: bool = False,
+        site: str | Site | None = None,
+        night: GivenNights | None = None,
+        airmass: float = AIRMASS,
+        horizon: float = 0.0,
+        twilight: str = "astronomical",
         beside: Path | None = None,
     ) -> Observation:
         """The observation of a scored catalog, from the words of `targetsel observe`.
@@ -138,14 +155,17 @@ class Observation:
         ------
         SpectrographError, CatalogError
             If a spectrograph, a line, a column or a quantity is not known.
+        VisibilityError
+            If a site, a night or a limit cannot be understood, or it does not get dark.
         """
         radius = _radius(size, in_fiber)
+        up = Visibility.asked(site, night, airmass=airmass, horizon=horizon, twilight=twilight)
         asked = Exposure.asked(Spectrograph.find(spectrograph), exposure, snr)
         with ScoredFile(scored) as file:
             catalog = beside or next(iter(paths_in([scored])), None)
             magnitudes = Magnitudes.find(file.schema, brightness, in_fiber, dereddened, catalog)
             at = Redshift.of(file.schema, redshift, redshift_error, redshift_grid)
-        return cls(asked, chosen_lines(lines), at, magnitudes, radius, reddening)
+        return cls(asked, chosen_lines(lines), at, magnitudes, radius, reddening, up)
 
     def check(self, schema: pa.Schema) -> None:
         """Refuse a catalog that lacks columns, or has those to be written.
@@ -166,12 +186,17 @@ class Observation:
                     f"no posterior of '{line.proxy}' in this file. Score the catalog first "
                     "with 'targetsel score'."
                 )
-        for column in observed_columns(self.exposure, self.lines, proxies):
+        for column in self.added(proxies):
             if column.name in schema.names:
                 raise SpectrographError(
                     f"already has a column '{column.name}'. Rename or drop it, or observe the "
                     "scored catalog as it was."
                 )
+
+    def added(self, proxies: tuple[str, ...]) -> list[Column]:
+        """The columns that are added to a file with posteriors of these proxies."""
+        about_nights = COLUMNS if self.visibility is not None else ()
+        return [*observed_columns(self.exposure, self.lines, proxies), *about_nights]
 
     def check_columns(self, file: ScoredFile) -> None:
         """`check` of a scored file, which errors name."""
@@ -204,6 +229,11 @@ class Observation:
             derived += self._derived(seen, posterior, own, normals)
         columns |= _posterior_columns(derived, posterior)
         columns[STATUS] = np.where(troubles == "", "ok", troubles)
+        if self.visibility is not None:
+            own = column_names(piece.schema)
+            position = (floats(piece[own[role]]) for role in ("ra", "dec"))
+            up = self.visibility.columns(*position)
+            columns |= dict(zip(up.column_names, up.columns, strict=True))
         return columns
 
     def _reddening(self, piece: pa.Table) -> np.ndarray:
@@ -277,7 +307,8 @@ class ObservedRun:
     caution : str
         What to know where line strengths are of another fiber than the spectrograph's; else empty.
     joined : JoinedRedshifts or None
-        The counts of redshifts from a file, where one was given.
+    nights : tuple of str
+        When it is dark, and what to be careful about, where a site and nights were given.
     """
 
     statuses: Counter[str]
@@ -286,6 +317,7 @@ class ObservedRun:
     predicted: bool = False
     caution: str = ""
     joined: JoinedRedshifts | None = None
+    nights: tuple[str, ...] = ()
 
 
 def write_observed(scored: AnyTable, observation: Observation, output: Path) -> ObservedRun:
@@ -304,7 +336,7 @@ def write_observed(scored: AnyTable, observation: Observation, output: Path) -> 
         if observation.redshift.grid is not None:
             densities = file.tables([str(observation.redshift.value)])
             observation.redshift.check_densities(densities)
-        added = observed_columns(observation.exposure, observation.lines, proxy_names(file.schema))
+        added = observation.added(proxy_names(file.schema))
         schema = pa.schema([*file.schema, *schema_of(added)])
         with ParquetSink(output, schema, compression=compression(file.footer)) as sink:
             sink.footer.update(file.footer, observed=provenance_of(observation))
@@ -313,13 +345,16 @@ def write_observed(scored: AnyTable, observation: Observation, output: Path) -> 
                 found = observation.columns(piece)
                 statuses.update(found[STATUS].tolist())
                 for each in added:
-                    values = arrow_column(found[each.name], each.type)
+                    values = found[each.name]
+                    if isinstance(values, np.ndarray):
+                        values = arrow_column(values, each.type)
                     piece = piece.append_column(each.field, values)
                 sink.write(piece)
     names = tuple(each.name for each in observation.magnitudes.columns)
     caution = caution_about(aperture_in(file.footer), observation.exposure.spectrograph)
     predicted = observation.redshift.predicted
-    return ObservedRun(statuses, names, observation.exposure, predicted, caution)
+    nights = () if observation.visibility is None else tuple(observation.visibility.remarks())
+    return ObservedRun(statuses, names, observation.exposure, predicted, caution, nights)
 
 
 def caution_about(aperture: float | None, spectrograph: Spectrograph) -> str:
@@ -428,4 +463,10 @@ def provenance_of(observation: Observation) -> dict[str, Any]:
         "dereddened": observation.magnitudes.dereddened,
         "size": observation.size,
         "reddening": observation.reddening,
+        **_nights_of(observation),
     }
+
+
+def _nights_of(observation: Observation) -> dict[str, Any]:
+    asked = observation.visibility
+    return {} if asked is None else {"visibility": asked.provenance()}

@@ -17,6 +17,7 @@ import pyarrow as pa
 from targetsel.errors import OutputError
 from targetsel.jobs.job import Job
 from targetsel.jobs.perform import Work
+from targetsel.nights.visibility import AIRMASS
 from targetsel.observing.observation import Observation, provenance_of, write_observed
 from targetsel.partitions.catalog_job import HowToRun, Kind, PartitionedRun, write_part
 from targetsel.partitions.remote_parts import opened, rows_of, scored_whole
@@ -41,6 +42,11 @@ class HowToObserve:
     redshift_grid: str | None = None
     reddening: str = ""
     dereddened: bool = False
+    site: str | None = None
+    night: Sequence[str] = ()
+    airmass: float = AIRMASS
+    horizon: float = 0.0
+    twilight: str = "astronomical"
 
     def observation(self, scored: Path, beside: Path | None = None) -> Observation:
         """The observation of a scored catalog, or of a part of the one at `beside`.

@@ -34,6 +34,23 @@ def test_observing_adds_the_columns_that_the_command_adds(folder, scored, comman
     assert same_rows(ts.observe(scored[:], 2), output)
 
 
+def test_a_site_and_nights_add_what_the_command_adds(scored, command, tmp_path):
+    nights = ("--site", "gemini north", "--night", "2027-03-14", "--night", "2027-03-16")
+    limits = ("--airmass", 1.5, "--horizon", 20, "--twilight", "nautical")
+    theirs = tmp_path / "theirs.parquet"
+    command("observe", scored.path, "--size", "2arcsec", *nights, *limits, "-o", theirs)
+    site = ts.Site("mine", *(getattr(ts.sites()["Gemini_N"], name) for name in
+                             ("longitude", "latitude", "height")))  # fmt: skip
+    asked = {"airmass": 1.5, "horizon": 20, "twilight": "nautical"}
+    ours = ts.observe(scored, 2.0, site=site, night=["2027-03-14", "2027-03-16"], **asked)
+    assert ours.table.equals(ts.Scored.read(theirs)[:].table)
+    output = tmp_path / "up.parquet"
+    command("visibility", scored.path, *nights, *limits, "-o", output)
+    up = ts.visibility(scored.path, site, ["2027-03-14", "2027-03-16"], **asked)
+    assert up.table.equals(pq.read_table(output).replace_schema_metadata(up.table.schema.metadata))
+    assert (up["hours_up"] == ours["hours_up"]).all()
+
+
 def test_observing_takes_the_options_of_the_command(folder, scored, command, tmp_path):
     words = ("--size", "1.5arcsec", "--line", "halpha", "--exposure", "15min", "--snr", 7,
              "--spectrograph", "pfs", "--redshift", 0.1, "--redshift-error", 0.01)  # fmt: skip

@@ -7,7 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 from astropy.table import Table
 
-from targetsel.errors import SpectrographError
+from targetsel.errors import SpectrographError, VisibilityError
+from targetsel.nights.visibility import COLUMNS, Visibility
 from targetsel.observing.continuum import Magnitudes
 from targetsel.observing.lines import ObservedLine, chosen_lines
 from targetsel.observing.observation import Observation, write_observed
@@ -284,3 +285,33 @@ def test_line_that_was_not_scored_is_refused(tmp_path):
     pq.write_table(table, path)
     with pytest.raises(SpectrographError, match="no posterior of 'ew_oiii' in this file"):
         write_observed(path, wanted, tmp_path / "o.parquet")
+
+
+def test_a_site_and_a_night_add_the_columns_of_visibility_behind_the_others(tmp_path):
+    path = scored(tmp_path, [0.1, 0.2])
+    without = observed(tmp_path, path)
+    asked = Visibility.of("KPNO", "2027-03-14")
+    found = observed(tmp_path, path, visibility=asked)
+    names = [each.name for each in COLUMNS]
+    assert found.column_names == [*without.column_names, *names]
+    assert found.select(without.column_names).equals(without)
+    position = (found[name].to_numpy() for name in ("ra", "dec"))
+    assert found.select(names).equals(asked.columns(*position))
+    assert read_footer(tmp_path / "observed.parquet")["observed"]["visibility"]["site"] == "KPNO"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ({"site": "KPNO"}, "--site is given without --night"),
+        ({"night": "2027-03-14"}, "--night is given without --site"),
+        ({"night": ["2027-03-14"]}, "--night is given without --site"),
+        ({"airmass": 1.5}, "--airmass is given without --site and --night"),
+        ({"twilight": "civil"}, "--twilight is given without --site and --night"),
+        ({"site": "KPN", "night": "2027-03-14"}, "unknown site 'KPN'"),
+    ],
+)
+def test_half_of_a_site_and_a_night_is_refused(tmp_path, words, message):
+    path = scored(tmp_path, [0.1])
+    with pytest.raises(VisibilityError, match=message):
+        Observation.of(path, 1.0, **words)

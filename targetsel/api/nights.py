@@ -1,0 +1,98 @@
+"""Which sources are up at a site on a night."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from targetsel.api.given import AnyPath
+from targetsel.nights.visibility import AIRMASS
+from targetsel.remote.copies import with_addresses
+from targetsel.tables.any_form import AnyTable
+
+if TYPE_CHECKING:
+    from targetsel.nights.adding import VisibleSources
+    from targetsel.nights.night import GivenNights
+    from targetsel.nights.sites import Site
+
+
+@with_addresses("output")
+def visibility(
+    catalog: AnyTable,
+    site: str | Site,
+    night: GivenNights,
+    output: AnyPath | None = None,
+    *,
+    airmass: float = AIRMASS,
+    horizon: float = 0.0,
+    twilight: str = "astronomical",
+) -> VisibleSources:
+    """Whether and when sources are up in the dark, as `targetsel visibility` adds it to a catalog.
+
+    Parameters
+    ----------
+    catalog : str, Path or table
+        A catalog, scored catalog or target list, read into memory; any table with positions
+        [deg, ICRS]. Sources without a position have nulls.
+    site : str or Site
+        A name that `sites` knows, a `Site` of your own, or coordinates such as
+        "lat=31.96 lon=-111.6 height=2120", with the height in m.
+    night : str, date, or several of them
+        The date of the evening at the site, by its longitude: "2027-03-14" is the night that
+        begins on that evening. "2027-03-14/2027-03-20" is a run of nights. Over several nights
+        hours add up, and the best night of each source counts for the rest.
+    output : str or Path, optional
+        Table to write, with the columns of the catalog.
+    airmass : float
+        A source is up while its airmass is below. The airmass is 1 / sin(altitude), without
+        refraction.
+    horizon : float
+        Altitude [deg] that a source must be above, too.
+    twilight : str
+        It is dark while the Sun is below -18 deg ("astronomical"), -12 deg ("nautical") or
+        -6 deg ("civil").
+
+    Returns
+    -------
+    VisibleSources
+        The catalog's columns and after them ``airmass_min``, ``hours_up`` [h], ``up_from``,
+        ``up_until`` and ``best_time`` (UTC), ``moon_sep`` [deg], ``moon_up`` and
+        ``moon_illumination``, the last three at ``best_time``.
+
+    Raises
+    ------
+    VisibilityError
+        If the site, the night or a limit cannot be understood, it does not get dark, or the
+        catalog has such a column already.
+    CatalogError
+        If the catalog cannot be read, or has no positions.
+    OutputError
+        If `output` cannot be written, or is a file that is read here.
+
+    See Also
+    --------
+    sites : The sites that are known by name.
+    observe : Adds these columns, too, beside what a spectrograph would see.
+    select : Rules may ask for ``hours_up(KPNO, "2027-03-14", airmass=1.5) > 2``.
+
+    Examples
+    --------
+    >>> import targetsel as ts
+    >>> tonight = ts.visibility("catalog.parquet", "KPNO", "2027-03-14", airmass=1.5)
+    >>> good = tonight[tonight["hours_up"] > 2]
+    >>> good["airmass_min"].max() < 1.5
+    True
+    """
+    from pathlib import Path
+
+    from targetsel.nights.adding import with_visibility
+    from targetsel.nights.visibility import Visibility
+    from targetsel.tables.any_form import paths_in
+    from targetsel.tables.files import check_table_output
+
+    asked = Visibility.of(site, night, airmass=airmass, horizon=horizon, twilight=twilight)
+    if output is not None:
+        check_table_output(Path(output), paths_in([catalog]))
+    found = with_visibility(catalog, asked)
+    if output is not None:
+        found.write(output)
+    return found

@@ -1,0 +1,102 @@
+"""A catalog of any kind with the columns of its sources' visibility added."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import pyarrow as pa
+
+from targetsel.errors import VisibilityError
+from targetsel.nights.visibility import COLUMNS, Visibility
+from targetsel.sky.catalog import PositionColumns
+from targetsel.tables.any_form import AnyTable, paths_in, table_of
+from targetsel.tables.any_format import footer_if_any
+from targetsel.tables.formats import open_table
+from targetsel.tables.parquet import footer_in
+from targetsel.tables.rows import Rows
+from targetsel.tasks import tracked
+
+ROWS = 1_048_576
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class VisibleSources(Rows):
+    """Sources of a catalog with the columns of their visibility.
+
+    Attributes
+    ----------
+    table : pa.Table, N rows
+        The catalog's columns, and those of the visibility after them.
+    remarks : tuple of str
+        When it is dark, and what to be careful about.
+    footer : dict
+        That of the catalog, with what was asked under "visibility".
+    """
+
+    table: pa.Table
+    remarks: tuple[str, ...] = ()
+    footer: Mapping[str, Any] = field(default_factory=dict)
+
+    def _of(self, table: pa.Table) -> Self:
+        return type(self)(table, self.remarks, self.footer)
+
+    def _notes(self) -> Mapping[str, Any]:
+        return self.footer
+
+    def summary(self) -> str:
+        """The number of sources, how many are up, and the remarks."""
+        up = int((self["hours_up"] > 0).sum())
+        return "\n".join([f"{len(self):,} sources, {up:,} of them up", *self.remarks])
+
+
+def with_visibility(catalog: AnyTable, asked: Visibility) -> VisibleSources:
+    """The sources of a catalog with the columns of `COLUMNS` after their own.
+
+    Parameters
+    ----------
+    catalog : str, Path or table
+        With positions; sources without one have nulls.
+    asked : Visibility
+
+    Raises
+    ------
+    CatalogError
+        If the catalog cannot be read, or has no positions.
+    VisibilityError
+        If it has one of the columns already.
+    """
+    paths = paths_in([catalog])
+    place = paths[0] if paths else Path("the catalog")
+    table = _whole(place) if paths else table_of(catalog, str(place))
+    for each in COLUMNS:
+        if each.name in table.column_names:
+            raise VisibilityError(
+                f"{place}: already has a column '{each.name}'. Rename or drop it, or take the "
+                "catalog as it was."
+            )
+    positions = PositionColumns(place, table.schema)
+    starts = range(0, max(table.num_rows, 1), ROWS)
+    pieces = [
+        asked.columns(*positions.degrees(piece))
+        for piece in tracked(
+            (table.slice(start, ROWS) for start in starts),
+            *("calculating when sources are up", table.num_rows, "sources", len),
+        )
+    ]
+    positions.finish()
+    added = pa.concat_tables(pieces)
+    told = footer_if_any(place) if paths else footer_in(table.schema.metadata)
+    footer = {**told, "visibility": asked.provenance()}
+    for each in COLUMNS:
+        table = table.append_column(each.field, added[each.name])
+    return VisibleSources(table, tuple(asked.remarks()), footer)
+
+
+def _whole(path: Path) -> pa.Table:
+    """A whole table."""
+    opened = open_table(path)
+    pieces = [*opened.batches(ROWS, opened.schema.names)]
+    return pa.concat_tables(pieces) if pieces else opened.schema.empty_table()
