@@ -57,6 +57,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "select_text": {"rows": 1_000_000, "runs": 2},
     "startup": {"rounds": 4},
     "stored_posterior": {"sources": 40, "draws": 5000},
+    "visibility": {"rows": 200_000, "runs": 2},
 }
 _SKIES = "needs skies of 'targetsel mock' of thousands of sources, scored"
 _TRAINS = "trains networks for hours"
