@@ -6,8 +6,8 @@ Random positions all over the sky. Prints what every column of one night takes, 
 the first night of a process, which reads the Earth's rotation and places Sun and Moon. Then it
 transforms some positions to altitudes by astropy, a time every other minute, at sites from pole to
 pole, and prints the largest differences: of the airmass at the best time, of the times at which
-sources rise above the limit and set below it, and of the hours between. Times are compared to within
-half a step of that grid, 1 min, and hours to within a step.
+sources rise above the limit and set below it, and of the hours between. That grid tells times to
+within half a step, 1 min, and hours to within a step.
 """
 
 from __future__ import annotations

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from targetsel.api.given import AnyCutouts, AnyEnsemble, AnyPath, ensemble_of
-from targetsel.api.images import as_store
-from targetsel.api.scoring import usual_cutouts
+from targetsel.api.images import as_store, usual_cutouts
 from targetsel.remote.copies import with_addresses
 from targetsel.scoring import DEFAULT
 from targetsel.tables.any_form import AnyTable

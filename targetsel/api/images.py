@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -13,7 +13,7 @@ import numpy as np
 from targetsel.api.given import AnyCutouts, AnyPath, store_of
 from targetsel.api.reading import images_in
 from targetsel.errors import CutoutError
-from targetsel.remote.copies import with_addresses
+from targetsel.remote.copies import copies, with_addresses
 from targetsel.tables.any_form import AnyTable, is_path, paths_in
 
 if TYPE_CHECKING:
@@ -307,3 +307,33 @@ def _only_needed(
     if isinstance(images, Folder):
         return images.only([name for name in own if name in some])
     return images.take(np.array([name in some for name in own]))
+
+
+def usual_cutouts(catalog: AnyTable, **columns: str | None) -> Path:
+    """The folder cutouts beside the file of a catalog; else the catalog, if it has images inside.
+
+    Raises
+    ------
+    CatalogError
+        If the catalog cannot be read.
+    CutoutError
+        If there is neither.
+    """
+    for path in paths_in([catalog]):
+        beside = copies.with_beside(path.parent / "cutouts")
+        if beside.exists():
+            return beside
+        if _has_images(catalog, path, columns):
+            return path
+        raise CutoutError(f"{beside}: no cutout store there. Name one with --cutouts.")
+    raise CutoutError("no cutouts beside the catalog. Name them as the second argument.")
+
+
+def _has_images(catalog: AnyTable, path: Path, columns: Mapping[str, str | None]) -> bool:
+    from targetsel.imaging.nested_images import has_images
+    from targetsel.partitions.remote_parts import opened, whole_of
+    from targetsel.sky.catalog import CatalogFile
+
+    if not isinstance(catalog, CatalogFile):
+        catalog = whole_of(opened(path), columns)
+    return has_images(catalog.schema)

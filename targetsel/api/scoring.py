@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from targetsel.api.given import AnyCutouts, AnyEnsemble, AnyPath, ensemble_of
-from targetsel.api.images import as_store
+from targetsel.api.images import as_store, usual_cutouts
 from targetsel.api.partitions import (
     Cluster,
     check_on_disk,
@@ -18,11 +18,11 @@ from targetsel.api.partitions import (
     partitions_of,
 )
 from targetsel.api.redshifts import join_redshifts
-from targetsel.errors import CutoutError, SpectrographError
+from targetsel.errors import SpectrographError
 from targetsel.nights.night import GivenNights, dates_of
 from targetsel.nights.sites import Site
 from targetsel.nights.visibility import AIRMASS
-from targetsel.remote.copies import copies, with_addresses
+from targetsel.remote.copies import with_addresses
 from targetsel.rules.rules import AnyRules, Rules
 from targetsel.scoring import DEFAULT
 from targetsel.spectra.photoz import PHOTOZ
@@ -228,36 +228,6 @@ def score(
 
 def _takes_cutouts(ensemble: AnyEnsemble) -> bool:
     return ensemble_of(ensemble).inputs.cutouts is not None
-
-
-def usual_cutouts(catalog: AnyTable, **columns: str | None) -> Path:
-    """The folder cutouts beside the file of a catalog; else the catalog, if it has images inside.
-
-    Raises
-    ------
-    CatalogError
-        If the catalog cannot be read.
-    CutoutError
-        If there is neither.
-    """
-    for path in paths_in([catalog]):
-        beside = copies.with_beside(path.parent / "cutouts")
-        if beside.exists():
-            return beside
-        if _has_images(catalog, path, columns):
-            return path
-        raise CutoutError(f"{beside}: no cutout store there. Name one with --cutouts.")
-    raise CutoutError("no cutouts beside the catalog. Name them as the second argument.")
-
-
-def _has_images(catalog: AnyTable, path: Path, columns: Mapping[str, str | None]) -> bool:
-    from targetsel.imaging.nested_images import has_images
-    from targetsel.partitions.remote_parts import opened, whole_of
-    from targetsel.sky.catalog import CatalogFile
-
-    if not isinstance(catalog, CatalogFile):
-        catalog = whole_of(opened(path), columns)
-    return has_images(catalog.schema)
 
 
 @with_addresses("output", in_parts="scored")

@@ -146,7 +146,7 @@ def score(
     """
     from targetsel.api import scoring as api
     from targetsel.api.given import ensemble_of, store_of
-    from targetsel.api.images import is_catalog_itself
+    from targetsel.api.images import is_catalog_itself, usual_cutouts
     from targetsel.api.partitions import is_partitioned
     from targetsel.cli.partitions import say_partitions
     from targetsel.partitions.scoring import PartitionedScore
@@ -193,7 +193,7 @@ def score(
         return
     file = CatalogFile.open(catalog, ra_col=ra_col, dec_col=dec_col, id_col=id_col)
     read = ensemble_of(ensemble, chosen_device(device, engine), not uncalibrated, engine.value)
-    where = cutouts or (api.usual_cutouts(file) if read.inputs.cutouts is not None else None)
+    where = cutouts or (usual_cutouts(file) if read.inputs.cutouts is not None else None)
     is_inside = where is not None and is_catalog_itself(where, file)
     scored = score_it(
         file,

@@ -50,7 +50,9 @@ TOPICS: dict[str, dict[str, str]] = {
         "Footprints and files that rules name": "sky",
     },
     "Scoring": {
-        "The catalog beside its cutouts": "api.scoring cli.score scoring.stream scored.columns",
+        "The catalog beside its cutouts": (
+            "api.scoring api.images cli.score scoring.stream scored.columns"
+        ),
         "The ensemble": "scoring networks novelty",
         "Weights of networks": "weights",
         "The published networks": "scoring.published",

@@ -354,7 +354,7 @@ def write_observed(scored: AnyTable, observation: Observation, output: Path) -> 
     caution = caution_about(aperture_in(file.footer), observation.exposure.spectrograph)
     predicted = observation.redshift.predicted
     nights = () if observation.visibility is None else tuple(observation.visibility.remarks())
-    return ObservedRun(statuses, names, observation.exposure, predicted, caution, nights)
+    return ObservedRun(*(statuses, names, observation.exposure, predicted, caution), nights=nights)
 
 
 def caution_about(aperture: float | None, spectrograph: Spectrograph) -> str:
