@@ -127,7 +127,8 @@ class KnownMatch:
         """Why the matches may be wrong, a sentence each."""
         said = [
             f"none of the {counted(each.n_spectra, 'spectrum', 'spectra')} in {each.name} belong "
-            "to a source of the catalog: check that both are of one part of the sky, in degrees"
+            "to a source of the catalog: check that both are of one part of the sky, with right "
+            "ascensions in degrees and not in hours"
             for each in self.files
             if not each.n_by_id + each.n_by_position
         ]

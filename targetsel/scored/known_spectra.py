@@ -21,7 +21,7 @@ from targetsel.spectra.photoz import COLUMNS, LARGEST, known_redshifts
 from targetsel.spectra.proxies import proxy_names
 from targetsel.tables.any_form import AnyTable, paths_in, table_of
 from targetsel.tables.columns import floats, in_one_piece, unit_of
-from targetsel.tables.formats import InMemory, open_table
+from targetsel.tables.formats import InMemory, open_columns
 from targetsel.tables.ids import exact_ids
 from targetsel.tables.types import held, is_number, is_text
 
@@ -48,6 +48,7 @@ GENERIC = ("source_id", "id", "object_id", "objectid", "obj_id", "sourceid", "na
 # Names of ids of one kind.
 _ALIKE = (("objid", "bestobjid", "photoobjid"),)
 _BANDS = {"g", "r", "i"}
+_OF_BANDS = ("mag", "Jy")  # in their units
 _MOST_WRONG = 0.1  # share of redshifts beyond all galaxies in a column of redshifts
 
 
@@ -118,7 +119,7 @@ class SpectraFile:
         self.path: Path | str = "the known spectra"
         if paths := paths_in([spectra]):
             self.path = paths[0]
-            self._rows = open_table(self.path)
+            self._rows = open_columns(self.path)
         else:
             self._rows = InMemory(table_of(spectra, str(self.path)))
         schema = self._rows.schema
@@ -235,7 +236,9 @@ class SpectraFile:
         """Names of redshifts; not `z` where it is a band."""
         z = self._by_name.get("z", "")
         unit = unit_of(self._rows.schema.field(z)) if z else ""
-        is_band = len(_BANDS & {*self._by_name}) == len(_BANDS) or unit not in ("", "1")
+        is_band = len(_BANDS & {*self._by_name}) == len(_BANDS) or any(
+            each in unit for each in _OF_BANDS
+        )
         return [name for name in REDSHIFTS if name != "z" or not is_band]
 
     def _check_numbers(self, role: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -141,7 +141,7 @@ def binary_table(hdu: BinTableHDU, place: Path) -> pa.Table:
         columns = [_Column(place, n, _keywords(header, n)) for n in range(1, header["TFIELDS"] + 1)]
         n_rows, width = header["NAXIS2"], header["NAXIS1"]
         start_of_heap = header.get("THEAP", n_rows * width)
-        from_mixins = any(_MIXINS in str(each) for each in header.get("COMMENT", ()))
+        from_mixins = has_masks(hdu)
         where = hdu.fileinfo()
         where["file"].seek(where["datLoc"])
         contents = where["file"].read(n_rows * width + header.get("PCOUNT", 0))
@@ -159,6 +159,69 @@ def binary_table(hdu: BinTableHDU, place: Path) -> pa.Table:
     fields = [each.field.with_type(a.type) for each, a in zip(columns, arrays, strict=True)]
     table = pa.table(arrays, schema=pa.schema(fields))
     return _masked(table) if from_mixins else table
+
+
+class FitsRows:
+    """The rows of a binary table of an uncompressed file, read piece by piece.
+
+    Its columns of lists of any length are left out. The methods are those of
+    `folders.ParquetFiles`.
+
+    Parameters
+    ----------
+    hdu : BinTableHDU
+    path : Path
+
+    Attributes
+    ----------
+    schema : pa.Schema
+        Types are those of the first rows; whole numbers that are scaled may come in another.
+    num_rows : int
+
+    Raises
+    ------
+    CatalogError
+        If the table is damaged.
+    """
+
+    def __init__(self, hdu: BinTableHDU, path: Path) -> None:
+        self._path = path
+        with reading(path, CatalogError, "a FITS table"):
+            header = hdu.header
+            columns = [
+                _Column(path, n, _keywords(header, n)) for n in range(1, header["TFIELDS"] + 1)
+            ]
+            self.num_rows, width = int(header["NAXIS2"]), header["NAXIS1"]
+            self._start = int(hdu.fileinfo()["datLoc"])
+        self._dtype = np.dtype([(f"{each.number}", each.dtype) for each in columns])
+        if self._dtype.itemsize != width:
+            raise CatalogError(f"{path}: its columns do not fill its rows. It is damaged. {COPY}")
+        plain = [each for each in columns if each.format[1] not in (*_DESCRIPTORS, *_COMPLEX)]
+        self._columns = {each.name: each for each in plain}
+        first = self._read(0, min(self.num_rows, 1000), list(self._columns))
+        self.schema = first.schema
+
+    def batches(self, rows: int, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """The table in pieces of at most `rows` rows, with the columns asked for."""
+        for start in range(0, self.num_rows, rows):
+            yield self._read(start, min(rows, self.num_rows - start), columns)
+
+    def _read(self, start: int, n: int, names: Sequence[str]) -> pa.Table:
+        with reading(self._path, CatalogError, "a FITS table"), open(self._path, "rb") as file:
+            file.seek(self._start + start * self._dtype.itemsize)
+            contents = file.read(n * self._dtype.itemsize)
+        if len(contents) < n * self._dtype.itemsize:
+            raise CatalogError(f"{self._path}: ends before its last row; it is cut short. {COPY}")
+        rows = np.frombuffer(contents, self._dtype, count=n)
+        wanted = [self._columns[name] for name in names]
+        arrays = [_column(each, rows[f"{each.number}"], memoryview(b"")) for each in wanted]
+        fields = [each.field.with_type(a.type) for each, a in zip(wanted, arrays, strict=True)]
+        return pa.table(arrays, schema=pa.schema(fields))
+
+
+def has_masks(hdu: BinTableHDU) -> bool:
+    """Whether columns of a table that astropy wrote are masks of others."""
+    return any(_MIXINS in str(each) for each in hdu.header.get("COMMENT", ()))
 
 
 def text_table(hdu: TableHDU, place: Path) -> pa.Table:

@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 from targetsel.errors import CatalogError, absent
 from targetsel.tables.files import ASTROPY_FORMATS, PARQUET_SUFFIXES
 from targetsel.tables.fits import open_fits, plain_stream
-from targetsel.tables.fits_tables import binary_table, text_table
+from targetsel.tables.fits_tables import FitsRows, binary_table, has_masks, text_table
 from targetsel.tables.folders import ParquetFiles, open_parquet, several_columns, unit_name
 from targetsel.tables.notes import SCHEMA
 from targetsel.tables.parquet import described, plain_schema
@@ -101,6 +101,35 @@ def open_table(path: Path) -> ParquetFiles | InMemory:
     return InMemory(table)
 
 
+def open_columns(path: Path) -> ParquetFiles | InMemory | FitsRows:
+    """As `open_table`, for who needs few columns of a long table: FITS is not read whole.
+
+    That holds for a binary table that is not compressed and has no masks of astropy's.
+
+    Raises
+    ------
+    CatalogError
+        As `open_table`.
+    """
+    path = Path(path)
+    if not path.is_file() or ASTROPY_FORMATS.get(path.suffix.lower()) != "fits":
+        return open_table(path)
+    with open_fits(path) as hdus:
+        hdu = _only_table(path, hdus)
+        with open(path, "rb") as file:
+            is_plain = file.read(2) == b"SI"  # and not compressed under this ending
+        if isinstance(hdu, _text_kind()) or has_masks(hdu) or not is_plain:
+            return open_table(path)
+        rows = FitsRows(hdu, path)
+        frame = _frame_of(hdu)
+    framed = with_frames(rows.schema.empty_table(), [frame] * len(rows.schema))
+    rows.schema = framed.schema
+    names = rows.schema.names
+    if len(set(names)) < len(names):
+        raise several_columns(path, next(n for n in names if names.count(n) > 1))
+    return rows
+
+
 def _contents(path: Path, expected: str) -> bytes:
     """The bytes of a file, decompressed where they are compressed by gzip."""
     with reading(path, CatalogError, expected), plain_stream(path, path, CatalogError) as stream:
@@ -119,22 +148,45 @@ def _packed_parquet(path: Path) -> pa.Table:
 
 
 def _fits(path: Path) -> pa.Table:
+    with open_fits(path) as hdus:
+        hdu = _only_table(path, hdus)
+        is_text = isinstance(hdu, _text_kind())
+        table = text_table(hdu, path) if is_text else binary_table(hdu, path)
+        told, packed = hdu.header.get(KEYWORD), hdu.header.get(SCHEMA_KEYWORD)
+        framed = with_frames(table, [_frame_of(hdu)] * len(table.columns))
+        return with_provenance(framed, told, packed)
+
+
+def _only_table(path: Path, hdus: Any) -> Any:
+    """The table of a FITS file.
+
+    Raises
+    ------
+    CatalogError
+        If it does not hold exactly one.
+    """
     from astropy.io import fits
 
-    with open_fits(path) as hdus:
-        kinds = (fits.BinTableHDU, fits.TableHDU)
-        tables = {
-            number: hdu
-            for number, hdu in enumerate(hdus)
-            if isinstance(hdu, kinds) and not isinstance(hdu, fits.CompImageHDU)
-        }
-        _check_one(path, [hdu.name or f"extension {number}" for number, hdu in tables.items()])
-        hdu = next(iter(tables.values()))
-        is_text = isinstance(hdu, fits.TableHDU)
-        table = text_table(hdu, path) if is_text else binary_table(hdu, path)
-        frame = hdu.header.get("RADESYS") or hdu.header.get("RADECSYS")
-        told, packed = hdu.header.get(KEYWORD), hdu.header.get(SCHEMA_KEYWORD)
-        return with_provenance(with_frames(table, [frame] * len(table.columns)), told, packed)
+    kinds = (fits.BinTableHDU, fits.TableHDU)
+    tables = {
+        number: hdu
+        for number, hdu in enumerate(hdus)
+        if isinstance(hdu, kinds) and not isinstance(hdu, fits.CompImageHDU)
+    }
+    _check_one(path, [hdu.name or f"extension {number}" for number, hdu in tables.items()])
+    return next(iter(tables.values()))
+
+
+def _text_kind() -> type:
+    from astropy.io import fits
+
+    kind: type = fits.TableHDU
+    return kind
+
+
+def _frame_of(hdu: Any) -> Any:
+    """The frame that a header declares for positions."""
+    return hdu.header.get("RADESYS") or hdu.header.get("RADECSYS")
 
 
 def _votable(path: Path) -> pa.Table:
