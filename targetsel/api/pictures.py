@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from targetsel.api.given import (
     AnyEnsemble,
     AnyPath,
+    AnySpectra,
     ensemble_of,
     store_of,
 )
@@ -28,6 +29,8 @@ def show(
     output: AnyPath,
     *,
     rules: AnyRules | None = None,
+    known: AnySpectra | None = None,
+    known_radius: float = 1.0,
     ensemble: AnyEnsemble = DEFAULT,
 ) -> Path:
     """Draw one source: cutout, expected spectrum, line strengths, classes, as `targetsel show`.
@@ -43,6 +46,8 @@ def show(
         Picture to write; its ending gives the format.
     rules : Rules, str, Path, dict, or a list of these, optional
         Rules whose classes are listed.
+    known, known_radius
+        Spectra that the source may have already, as for `select`; the picture says whether.
     ensemble : str, Path or Ensemble
         The one that scored the catalog.
 
@@ -79,13 +84,15 @@ def show(
     '119.png'
     """
     from targetsel.report.source import draw_source
+    from targetsel.scored.known_match import KnownSpectra
     from targetsel.tables.files import check_output
 
     picture, store = Path(output), store_of(cutouts)
     check_output(picture, paths_in([scored, store]))
     several = rules if isinstance(rules, list | tuple) else [] if rules is None else [rules]
     chosen = [Rules.of(each) for each in several]
-    draw_source(scored, str(source_id), store, ensemble_of(ensemble), picture, chosen)
+    spectra = KnownSpectra.of(known, known_radius)
+    draw_source(scored, str(source_id), store, ensemble_of(ensemble), picture, chosen, spectra)
     return picture
 
 

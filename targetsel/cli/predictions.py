@@ -13,6 +13,8 @@ from targetsel.cli.options import (
     BrightnessOption,
     DaskOption,
     EnsembleOption,
+    KnownOption,
+    KnownRadiusOption,
     SchedulerOption,
     ScoredArgument,
     ScoredOrFolder,
@@ -238,6 +240,8 @@ def show(
         list[str] | None,
         typer.Option("--rules", help="Rule file whose verdicts are given; may be repeated."),
     ] = None,
+    known: KnownOption = None,
+    known_radius: KnownRadiusOption = 1.0,
     predictions: Annotated[
         Path | None,
         typer.Option(
@@ -260,7 +264,16 @@ def show(
             f"{scored}: give --id ID for one source, or --all for a sheet of all of them."
         )
     if id is not None:
-        api.show(scored, id, cutouts, output, rules=rules, ensemble=ensemble)
+        api.show(
+            scored,
+            id,
+            cutouts,
+            output,
+            rules=rules,
+            known=known,
+            known_radius=known_radius,
+            ensemble=ensemble,
+        )
         say(f"source {id} drawn in {output}")
         return
     source = scored if is_scored(scored) else predictions or only_scored_file()

@@ -23,9 +23,16 @@ from targetsel.report.latents import ensemble_as_scored, latent_posterior
 from targetsel.report.photometry import REDSHIFTS, first_of
 from targetsel.rules.rules import Rules
 from targetsel.scored.file import ScoredFile
+from targetsel.scored.known_match import KnownSpectra
 from targetsel.scored.simulated_training import caution_in
 from targetsel.scoring.ensemble import Ensemble
-from targetsel.selection.reports.explain import Explanation, TruthRow, explain, unpredicted
+from targetsel.selection.reports.explain import (
+    Explanation,
+    TruthRow,
+    explain,
+    spectrum_of,
+    unpredicted,
+)
 from targetsel.selection.sources import Sources
 from targetsel.spectra.encoding import LINES
 from targetsel.spectra.lines import SYMBOLS, in_symbols
@@ -55,6 +62,7 @@ def draw_source(
     ensemble: Ensemble,
     output: Path,
     rules: Sequence[Rules] = (),
+    known: KnownSpectra | None = None,
 ) -> None:
     """Draw one source of a scored catalog as PNG, PDF or SVG, by the end of the output's name.
 
@@ -68,6 +76,8 @@ def draw_source(
         The ensemble that scored the catalog; its decoder is used.
     rules : sequence of Rules
         Rules whose classes are listed, with every condition, its value and its margin.
+    known : KnownSpectra, optional
+        Files of spectra that the source may have already.
 
     Raises
     ------
@@ -92,7 +102,8 @@ def draw_source(
             "'member_mean' or 'member_cov' is no mean or covariance). Choose another, or score the "
             "catalog again."
         )
-    classes = [each for one in rules for each in explain(one, source_id, scored)]
+    classes = [each for one in rules for each in explain(one, source_id, scored, known)]
+    observed = spectrum_of(source_id, scored, known) if known is not None else ""
     left = list(_strengths(table)) if predicted else []
     right = list(_about(table)) if predicted else []
     if classes and predicted:
@@ -117,6 +128,7 @@ def draw_source(
         _write_classes(words, classes, 0.2 if not left else 4.8)
         origin = _origin(ensemble) if predicted else f"scored by {ensemble.card.get('name', '')}"
         foot = f"{origin[0].upper()}{origin[1:]}{'. Caution: ' if caution else ''}{caution}."
+        foot = f"{observed} {foot}".strip()
         canvas.text(0.2 / WIDTH, 0.12 / height, foot, fontsize=8, color="0.3")
         write_canvas(canvas, output)
 

@@ -20,11 +20,11 @@ from targetsel.rules.plan import ClassFormulas
 from targetsel.rules.rules import Rules
 from targetsel.scored.columns import NOT_NEEDED, STATUS, UNMEASURED_PROXIES
 from targetsel.scored.known_columns import COLUMNS as KNOWN_COLUMNS
-from targetsel.scored.known_match import KnownSpectra
+from targetsel.scored.known_match import KnownSpectra, add_known
 from targetsel.selection.class_reports import ClassReports
 from targetsel.selection.evaluation import holds, probability, value
 from targetsel.selection.funnel import unknown
-from targetsel.selection.scored_sources import ScoredCatalog, scored_catalog
+from targetsel.selection.scored_sources import ScoredCatalog, ScoredSources, scored_catalog
 from targetsel.selection.select import preview
 from targetsel.selection.sources import DrawnSources, Sources
 from targetsel.sky.external_files import Ids
@@ -166,6 +166,19 @@ def explain(
         for each, selected in zip(found, chosen, strict=True)
     )
     return ClassReports(explained, " ".join(filter(None, (why, observed))))
+
+
+def spectrum_of(source_id: str, scored: Path, known: KnownSpectra) -> str:
+    """Whether the source with this id has a spectrum already, as a sentence.
+
+    Raises
+    ------
+    CatalogError
+        As `explain`.
+    """
+    with ScoredSources(scored) as file:
+        add_known(file, known)
+        return about_spectrum(file.source(source_id))
 
 
 def about_spectrum(source: Sources) -> str:
