@@ -16,6 +16,7 @@ from targetsel.documents.models import validate_values
 from targetsel.errors import CatalogError, EnsembleError, SpectrumError, shown, unknown
 from targetsel.imaging.store import CutoutStore, check_suits
 from targetsel.imaging.stretch import Stretch
+from targetsel.imaging.survey_images import check_of_survey
 from targetsel.networks.aperture_photometry import ASINH_SCALE, LINEAR_SCALE
 from targetsel.networks.input_plan import SMALLEST, InputPlan
 from targetsel.networks.inputs import InputPlans, InputsById
@@ -487,6 +488,7 @@ def _of_survey(
         If the store lacks one of the bands, or its pixels are not the survey's.
     """
     bands, binning = bands or card.band_names, binning or card.binning
+    check_of_survey(store.path, bands, None, card)
     place = f"survey '{card.name}'"
     check_suits(store, bands, card.pixel_scale, SMALLEST, place, "name those it has with --bands")
     whole = min(card.cutout_size, *store.shape[1:]) // binning * binning

@@ -53,6 +53,11 @@ def test_a_store_of_another_survey_is_refused(hsc, survey, message):
     assert str(CutoutStore.open(hsc / "cutouts").path) in str(caught.value)
 
 
+def test_bands_that_the_survey_lacks_are_refused(hsc):
+    with pytest.raises(CutoutError, match="survey 'hsc' has no band 'VIS'"):
+        inputs(hsc, "hsc", bands=("g", "VIS"))
+
+
 def test_an_unknown_survey_is_told_with_those_known(hsc):
     with pytest.raises(EnsembleError, match="unknown survey 'des'"):
         inputs(hsc, "des")
