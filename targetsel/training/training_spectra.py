@@ -17,7 +17,6 @@ from targetsel.spectra.redshifts import FITS_SUFFIXES, REDROCK_FILES
 from targetsel.spectra.rest_frame import fill_gaps, rest_frame
 from targetsel.spectra.spectrum import (
     MeasuredSpectra,
-    ObservedSpectrum,
     UnusableSpectrum,
     as_numbers,
 )
@@ -100,7 +99,12 @@ class TrainingSpectra:
     def _of_files(cls, paths: Sequence[Path]) -> TrainingSpectra:
         """The usable spectra of FITS files of surveys."""
         found = [_usable_in(path) for path in paths]
-        measured = cls.measured(rest_frame([each for spectra, _ in found for each in spectra]))
+        parts = [each for spectra, _ in found for each in spectra]
+        columns = (
+            np.concatenate([getattr(each, name) for each in parts])
+            for name in ("redshift", "flux", "ivar")
+        )
+        measured = cls.measured(MeasuredSpectra(np.arange(len(parts)), *columns))
         return replace(measured, n_unusable=sum(n for _, n in found))
 
     @classmethod
@@ -179,11 +183,27 @@ def _files_in(folder: Path) -> list[Path]:
     return paths
 
 
-def _usable_in(path: Path) -> tuple[list[ObservedSpectrum], int]:
-    """The spectra of a file without those that are not usable, if it has others; their number."""
-    found = list(try_spectra(path))
-    errors = [each for each in found if isinstance(each, SpectrumError)]
-    usable = [each for each in found if not isinstance(each, SpectrumError)]
-    if errors and not (usable and all(isinstance(each, UnusableSpectrum) for each in errors)):
+def _usable_in(path: Path) -> tuple[list[MeasuredSpectra], int]:
+    """The spectra of a file at rest, and the number of others that are not usable.
+
+    Raises
+    ------
+    SpectrumError
+        If none is usable, or the file is damaged.
+    """
+    usable: list[MeasuredSpectra] = []
+    errors: list[SpectrumError] = []
+    for spectrum in try_spectra(path):
+        try:
+            if isinstance(spectrum, SpectrumError):
+                raise spectrum
+            usable.append(rest_frame([spectrum]))
+        except UnusableSpectrum as error:
+            errors.append(error)
+        except SpectrumError as error:
+            if isinstance(spectrum, SpectrumError):  # of the file
+                raise
+            errors.append(error)
+    if not usable and errors:
         raise errors[0]
     return usable, len(errors)
