@@ -274,7 +274,7 @@ def as_numbers(place: str, name: str, values: Any) -> np.ndarray:
 
 def _unit(text: str) -> units.UnitBase | None:
     """A unit as files write it, or None where it is not understood."""
-    text = re.sub(r"\bAng\b|\bAngstroms?\b|\bA\b", "Angstrom", text.strip().strip("'\""))
+    text = re.sub(r"\bAngs?\b|\bAngstroms?\b|\bA\b", "Angstrom", text.strip().strip("'\""))
     text = re.sub(r"\bergs\b", "erg", text)
     text = re.sub(r"^(1\.?0*)[Ee]([-+]?\d+)", lambda m: f"10**({m[2]})", text)
     text = re.sub(r"^10\^?([-+]\d+)", r"10**(\1)", text)

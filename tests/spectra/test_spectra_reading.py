@@ -101,7 +101,14 @@ def test_flux_that_is_not_per_unit_wavelength_is_refused(unit, write_sdss):
 
 @pytest.mark.parametrize(
     "unit",
-    ["1E-17 erg/cm^2/s/Ang", "10^-17 erg/s/cm^2/A", "erg / (s cm2 Angstrom)", "W m-2 nm-1", ""],
+    [
+        "1E-17 erg/cm^2/s/Ang",
+        "10^-17 ergs/s/cm^2/Angs",
+        "10^-17 erg/s/cm^2/A",
+        "erg / (s cm2 Angstrom)",
+        "W m-2 nm-1",
+        "",
+    ],
 )
 def test_flux_per_unit_wavelength_is_welcome(unit, write_sdss):
     assert len(read_spectra(write_sdss(unit=unit))) == 1

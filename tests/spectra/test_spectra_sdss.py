@@ -55,6 +55,21 @@ def test_spectra_are_named_by_the_ids_in_their_files(row, header, expected, tmp_
     assert read_spectra(path, options=SpectrumOptions(id_from="file"))[0].source_id == "mine"
 
 
+def test_spec_files_of_sdss_v_are_read(tmp_path):
+    """The columns and the unit are those of the data model of data release 19."""
+    specobjid = "11236060000270215981502020751"
+    row = {"FIELD": 112360, "MJD": 60000, "OBS": "APO", "RUN2D": "v6_1_3", "SPECOBJID": specobjid,
+           "CATALOGID": 27021598150202075, "SDSS_ID": 57584, "Z": 0.1, "ZWARNING": 0,
+           "PLUG_RA": 148.9, "PLUG_DEC": 1.5}  # fmt: skip
+    path = write_spec(tmp_path / "spec-112360-60000-27021598150202075.fits", row, name="SPALL")
+    with fits.open(path, mode="update") as hdus:
+        hdus["COADD"].columns["FLUX"].unit = "10^-17 ergs/s/cm^2/Angs"
+    (spectrum,) = read_spectra(path)
+    assert spectrum.source_id == specobjid
+    assert spectrum.other_names[:3] == ("112360-60000-27021598150202075", 57584, 27021598150202075)
+    assert (spectrum.position, spectrum.aperture) == ((148.9, 1.5), 2.0)
+
+
 def test_a_redshift_with_a_warning_is_taken_only_if_it_is_wanted(tmp_path):
     path = write_spec(tmp_path / "s.fits", {"Z": np.float64(0.1), "ZWARNING": 20})
     assert error_of(path) == (

@@ -209,13 +209,13 @@ def _catalog_row(hdus: fits.HDUList) -> dict[str, Any]:
 _COLUMNS = frozenset(
     (
         "Z", "ZWARNING", "SPECOBJID", "BESTOBJID", "FLUXOBJID", "OBJID", "PLATE", "MJD", "FIBERID",
-        "FIELD", "CATALOGID", "INSTRUMENT", "RUN2D", "PLUG_RA", "PLUG_DEC", "OBS",
+        "FIELD", "CATALOGID", "SDSS_ID", "INSTRUMENT", "RUN2D", "PLUG_RA", "PLUG_DEC", "OBS",
     )
 )  # fmt: skip
 
 
 def ids_of(row: Mapping[str, Any], header: Mapping[str, Any]) -> list[int | str]:
-    """The ids of a spectrum, the survey's own first: SPECOBJID, plate-mjd-fiber, photometric ids.
+    """The ids of a spectrum, the survey's own first: SPECOBJID, plate-mjd-fiber, the target's.
 
     Parameters
     ----------
@@ -237,8 +237,9 @@ def ids_of(row: Mapping[str, Any], header: Mapping[str, Any]) -> list[int | str]
         ids.append("{:04d}-{:05d}-{:04d}".format(*numbers))
     elif all(each is not None for each in fps):
         ids.append("-".join(map(str, fps)))
-    photometric = (_id(row.get(name)) for name in ("BESTOBJID", "FLUXOBJID", "OBJID"))
-    return list(dict.fromkeys([*ids, *(each for each in photometric if each is not None)]))
+    others = ("BESTOBJID", "FLUXOBJID", "OBJID", "SDSS_ID", "CATALOGID")
+    targets = (_id(row.get(name)) for name in others)
+    return list(dict.fromkeys([*ids, *(each for each in targets if each is not None)]))
 
 
 def _id(value: Any) -> int | str | None:

@@ -275,8 +275,13 @@ def _position(header: Mapping[str, Any]) -> tuple[float, float]:
 
 
 def _is_known_to_specutils(opened: OpenSpectra) -> bool:
-    """Whether specutils is installed and knows a file that we do not."""
-    if not installed("specutils") or opened.path is None:
+    """Whether specutils is installed and knows a file that we do not.
+
+    It is asked only about images with coordinates.
+    """
+    headers = (hdu.header for hdu in opened.hdus)
+    has_image = any(each.get("NAXIS", 0) > 0 and "CRVAL1" in each for each in headers)
+    if not has_image or not installed("specutils") or opened.path is None:
         return False
     from specutils.io.registers import identify_spectrum_format
 
