@@ -142,7 +142,7 @@ def _check_apart_from_spectra(format: str, draws: int) -> None:
             )
 
 
-@with_addresses("output")
+@with_addresses("output", "qp_output")
 def update_priors(
     priors: AnyPath,
     spectra: AnyPaths,
@@ -150,6 +150,7 @@ def update_priors(
     *,
     redshift_range: tuple[float, float] | None = None,
     calibration: float = 0.05,
+    qp_output: AnyPath | None = None,
     seed: int = 0,
     ensemble: AnyPath = DEFAULT,
 ) -> UpdateSummary:
@@ -167,6 +168,8 @@ def update_priors(
         Ends of a flat redshift prior; by default the priors' own redshifts.
     calibration : float
         Relative error of the spectra's flux calibration.
+    qp_output : str or Path, optional
+        Also write the redshifts to a file of qp, as percentiles: ``.hdf5`` or ``.pq``.
     seed : int
         Seed of the draws.
     ensemble : str or Path
@@ -185,6 +188,8 @@ def update_priors(
         If there is no such ensemble, or the priors are of another one's decoder.
     SpectrumError
         If no spectrum can be used.
+    ExtraError
+        If the file of qp is HDF5, and h5py is not installed.
     OutputError
         If `output` cannot be written, or is a file that is read here.
 
@@ -209,7 +214,8 @@ def update_priors(
     file = PriorFile.open(Path(priors), fspath(ensemble))
     known = RedshiftPrior.flat(*redshift_range) if redshift_range else None
     options = UpdateOptions(seed=seed, calibration=calibration)
-    return update_files(file, paths_of(spectra), Path(output), known, options)
+    qp = None if qp_output is None else Path(qp_output)
+    return update_files(file, paths_of(spectra), Path(output), known, options, qp)
 
 
 @with_addresses()

@@ -116,7 +116,7 @@ class Commands(Mapping[str, Any]):
 
 
 # Parameters of commands that name what is written; and texts that may name a file to be read.
-OUTPUTS = ("output", "map_", "picture", "page")
+OUTPUTS = ("output", "qp_output", "map_", "picture", "page")
 MAY_BE_FILES = ("rules", "ensemble", "init", "spectrograph", "before", "after", "ids")
 
 

@@ -136,6 +136,12 @@ def update(
     calibration: Annotated[
         float, typer.Option(min=0, help="Relative error of the spectra's flux calibration.")
     ] = 0.05,
+    qp_output: Annotated[
+        Path | None,
+        typer.Option(
+            "--qp", help="File of qp (.hdf5 or .pq) to write the redshifts to, as percentiles."
+        ),
+    ] = None,
     seed: SeedOption = 0,
     ensemble: EnsembleOption = DEFAULT,
 ) -> None:
@@ -154,6 +160,7 @@ def update(
         output,
         redshift_range=redshift_range,
         calibration=calibration,
+        qp_output=qp_output,
         seed=seed,
         ensemble=ensemble,
     )

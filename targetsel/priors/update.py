@@ -25,6 +25,7 @@ from targetsel.priors.files import PriorFile
 from targetsel.priors.likelihood import Likelihood, ObservedPixels
 from targetsel.priors.prior import Prior, RedshiftPrior, generator
 from targetsel.priors.proposal import N_STARTS, Proposal, climb, landscape, refitted, worth
+from targetsel.redshifts.qp_files import check_qp_output, write_qp
 from targetsel.sky.positions import check_same_places
 from targetsel.spectra.grid import LOG_STEP, wavelengths
 from targetsel.spectra.lines import PROXIES, measure
@@ -32,7 +33,7 @@ from targetsel.spectra.proxies import Proxies
 from targetsel.spectra.reading import OK, attempts
 from targetsel.spectra.spectrum import ObservedSpectrum, Spectra
 from targetsel.tables.columns import schema_of
-from targetsel.tables.files import check_table_output
+from targetsel.tables.files import check_apart, check_table_output
 from targetsel.tables.ids import as_id
 from targetsel.tables.parquet import ParquetSink
 from targetsel.version import __version__
@@ -42,6 +43,7 @@ MOST_ROUNDS = 16
 ENOUGH = 300.0  # effective draws at which sampling ends
 MOST_CALIBRATION = 10.0
 ROWS_AT_ONCE = 64
+PERCENTILES = np.arange(1, 100) / 100  # of a redshift, in files of qp
 
 
 @dataclass(frozen=True)
@@ -247,6 +249,7 @@ def update_files(
     output: Path,
     redshift: RedshiftPrior | None = None,
     options: UpdateOptions = UpdateOptions(),
+    qp_output: Path | None = None,
 ) -> UpdateSummary:
     """Update the priors of all sources with spectra; write one row for each spectrum.
 
@@ -260,6 +263,8 @@ def update_files(
         prior of its id, or else of another id or the name of its file.
     redshift : RedshiftPrior, optional
         Prior of every source's redshift. Default: redshift and error in the file of priors.
+    qp_output : Path, optional
+        File of qp to write the redshifts to, as quantiles of the spectra that were combined.
 
     Raises
     ------
@@ -267,6 +272,9 @@ def update_files(
         If no spectrum can be used; then no file is left.
     """
     check_table_output(output, [priors.path, *spectra], parquet=True)
+    if qp_output is not None:
+        check_qp_output(qp_output, [priors.path, *spectra])
+        check_apart([output, qp_output], [])
     schema = schema_of(update_columns(options.n_draws, priors.id_type))
 
     def updated(spectrum: ObservedSpectrum) -> Posterior:
@@ -284,6 +292,8 @@ def update_files(
         return update(prior, spectrum, redshift, options)
 
     errors: list[SpectrumError] = []
+    ids: list[int | str] = []
+    redshifts: list[np.ndarray] = []
     n_spectra = 0
     with ParquetSink(output, schema, row_group_size=ROWS_AT_ONCE) as sink:
         for attempt in attempts(spectra, updated, 0.0, "combining"):
@@ -296,6 +306,8 @@ def update_files(
             else:
                 row = {"source_id": attempt.result.source_id, "status": OK}
                 row |= _numbers(attempt.result)
+                ids.append(attempt.result.source_id)
+                redshifts.append(np.quantile(attempt.result.redshift, PERCENTILES))
             sink.write(pa.Table.from_pylist([row], schema=schema))
             n_spectra += 1
         if len(errors) == n_spectra:
@@ -310,6 +322,8 @@ def update_files(
             options=asdict(options),
             decoder_sha256=priors.model.residual.decoder_sha256,
         )
+    if qp_output is not None:
+        write_qp(qp_output, np.array(ids), PERCENTILES, np.array(redshifts))
     return UpdateSummary(n_spectra, tuple(errors))
 
 

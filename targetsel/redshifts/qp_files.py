@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from targetsel.errors import CatalogError, SpectrumError
+from targetsel.errors import CatalogError, OutputError, SpectrumError
 from targetsel.extras import require
 from targetsel.redshifts.distributions import (
     RedshiftDistributions,
@@ -143,12 +143,18 @@ def check_qp_output(path: Path, inputs: list[Path]) -> None:
     ------
     OutputError, ExtraError
     """
-    if path.suffix.lower() in HDF5:
+    ending = path.suffix.lower()
+    if ending not in (*HDF5, *PARQUET):
+        raise OutputError(
+            f"{path}: qp reads files by their ending, {', '.join((*HDF5[:1], *PARQUET[:1]))}. "
+            "Choose one of these."
+        )
+    if ending in HDF5:
         require("hdf5", "A file of qp in HDF5")
-        return check_output(path, inputs)
+        check_output(path, inputs)
+        return
     for name in PARTS:
         check_output(_part(path, name), inputs)
-    return None
 
 
 def _part(path: Path, name: str) -> Path:

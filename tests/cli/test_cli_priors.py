@@ -18,6 +18,8 @@ from targetsel.networks.posterior import DEVIATIONS
 from targetsel.priors.files import PriorFile
 from targetsel.priors.spectral_model import SpectralResidual
 from targetsel.priors.writing import PriorOptions, ScoredPosteriors
+from targetsel.redshifts.distributions import LEVELS
+from targetsel.redshifts.reading import read_distributions
 from targetsel.scored.columns import scored_columns
 from targetsel.spectra.decoder import Decoder
 from targetsel.spectra.grid import wavelengths
@@ -349,6 +351,27 @@ def test_an_sdss_spectrum_finds_its_prior_by_any_of_its_ids(write, targetsel, fo
                      "updated.parquet", "--ensemble", "tiny")  # fmt: skip
     assert said.out == "1 of 1 spectra combined with their priors in updated.parquet\n", said
     assert pq.read_table("updated.parquet")["source_id"].to_pylist() == [11]
+
+
+@pytest.mark.parametrize("name", ["z.hdf5", "z.pq"])
+def test_updated_redshifts_are_written_for_qp_and_read_again(name, write, targetsel, folder):
+    write()
+    spectra_table(folder)
+    assert update(targetsel, "--qp", name).status == 0
+    (row,) = pq.read_table("updated.parquet").to_pylist()
+    found = read_distributions(Path(name))
+    assert found.source_id.tolist() == [11]
+    percentile = np.interp(0.5, LEVELS, found.quantiles[0])
+    assert percentile == pytest.approx(row["redshift"], abs=1e-6)
+
+
+def test_a_file_that_qp_would_not_read_is_refused_before_the_work(write, targetsel, folder):
+    write()
+    spectra_table(folder)
+    said = update(targetsel, "--qp", "z.fits")
+    assert said.status != 0
+    assert "z.fits: qp reads files by their ending" in said.err
+    assert not (folder / "updated.parquet").exists()
 
 
 @pytest.mark.parametrize(
