@@ -25,7 +25,6 @@ NO_IMAGE = frozenset(
 )
 IMAGE = frozenset({"sci", "science", "image", "img", "data", "primary", "coadd", "stack"})
 USUAL = tuple(OPTICAL)  # bands that names tell of where no survey is known
-_BAND_BETWEEN = re.compile(rf"(?i)[._-]([{OPTICAL}])(?=[._-])")
 # Files that nothing here decompresses, or that hide their ending behind another one.
 _OTHER_PACKING = re.compile(r"(?i)\.(fits?|fts)\.(bz2|xz|z|zip|zst|7z)")
 # As cameras write a filter: "g", "g.00000" (Pan-STARRS), "g DECam SDSS c0001 4720.0 1520.0",
@@ -35,14 +34,15 @@ _SYSTEMS = "HSC|ZTF|SDSS|PS1|DES|DECam|LSST|Rubin|OCAM|SkyMapper|VISTA|NIR|NISP|
 
 
 @cache
-def _patterns(names: tuple[str, ...]) -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
-    """Patterns of a file's name, of a filter, and of a filter behind its system."""
+def _patterns(names: tuple[str, ...]) -> tuple[re.Pattern[str], ...]:
+    """Patterns of a file's name, a filter, a filter behind its system, and a band in a name."""
     any_band = "|".join(sorted(map(re.escape, names), key=len, reverse=True))
     alone = f"{any_band}|Y" if "y" in names and "Y" not in names else any_band
     return (
         re.compile(rf"(?i)(?P<id>.+)[._-](?P<band>{any_band})"),
         re.compile(rf"(?P<band>{alone})2?(?:[. _-].*)?"),
         re.compile(rf"(?i)(?:{_SYSTEMS})[-_. ](?P<band>{any_band})2?(?:[. _-].*)?"),
+        re.compile(rf"(?i)[._-]({any_band})(?=[._-])"),
     )
 
 
@@ -92,9 +92,9 @@ def split_band(name: str, names: tuple[str, ...] = USUAL) -> tuple[str, str]:
     return (found["id"], band_called(found["band"], names)) if found else (name, "")
 
 
-def band_within(name: str) -> str:
+def band_within(name: str, names: tuple[str, ...] = USUAL) -> str:
     """The last band in a tile's name such as "legacysurvey-1500p022-image-g.fits", or ""."""
-    return (_BAND_BETWEEN.findall(name) or [""])[-1].lower()
+    return band_called((_patterns(names)[3].findall(name) or [""])[-1], names)
 
 
 def bands_in_words(text: str, names: tuple[str, ...] = USUAL) -> tuple[str, ...]:
@@ -117,6 +117,6 @@ def bands_in_words(text: str, names: tuple[str, ...] = USUAL) -> tuple[str, ...]
 
 def band_of_filter(text: str, names: tuple[str, ...] = USUAL) -> str:
     """The band of a filter as cameras write it, or ""."""
-    _, alone, of_system = _patterns(names)
+    _, alone, of_system, _ = _patterns(names)
     found = alone.fullmatch(text.strip()) or of_system.fullmatch(text.strip())
     return band_called(found["band"], names) if found else ""

@@ -22,7 +22,7 @@ from targetsel.imaging.image_file import (
     pixel_scale_of,
     wcs_of,
 )
-from targetsel.imaging.image_names import NPY, band_within, names_no_image, split_suffix
+from targetsel.imaging.image_names import NPY, USUAL, band_within, names_no_image, split_suffix
 from targetsel.imaging.orientation import lie_at
 from targetsel.surveys.fetching import OUTSIDE, Reply, unanswered
 from targetsel.surveys.http import Answer, Unanswered
@@ -59,8 +59,12 @@ class MosaicTile:
     wcs: WCS
 
     @classmethod
-    def open(cls, path: Path, zeropoint: float | None) -> MosaicTile | None:
+    def open(
+        cls, path: Path, zeropoint: float | None, bands: tuple[str, ...] = USUAL
+    ) -> MosaicTile | None:
         """The tile that a file's headers describe; None for a mask, a weight or the like.
+
+        Its band is one of `bands` or else an optical one.
 
         Raises
         ------
@@ -80,7 +84,8 @@ class MosaicTile:
                 f"{path}: expected a 2-D FITS image with sky coordinates. Repair it or take it out "
                 "of the folder."
             )
-        band = "".join(bands_of(header, 1)) or band_within(path.name)
+        names = tuple(dict.fromkeys([*bands, *USUAL]))
+        band = "".join(bands_of(header, 1, names)) or band_within(path.name, names)
         if not band:
             raise CutoutError(
                 f"{path}: neither its header (FILTER) nor its name (tile.g.fits) says its band. "
@@ -173,7 +178,7 @@ class Mosaic:
         if not tiles.is_dir():
             raise CutoutError(f"{tiles}: no such folder. Expected a folder of FITS tiles.")
         files = [file for file in sorted(tiles.iterdir()) if _may_be_tile(file.name)]
-        opened = [MosaicTile.open(file, zeropoint) for file in files]
+        opened = [MosaicTile.open(file, zeropoint, bands) for file in files]
         used = [tile for tile in opened if tile is not None and tile.band in bands]
         by_band = {band: [tile for tile in used if tile.band == band] for band in bands}
         for band, found in by_band.items():

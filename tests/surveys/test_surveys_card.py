@@ -7,7 +7,8 @@ from targetsel.errors import CutoutError, MockError
 from targetsel.mock.camera import Camera, find_camera
 from targetsel.photometry.bands import BANDS, Band
 from targetsel.surveys.card import CardBand, SurveyCard
-from targetsel.surveys.registry import cards, find_card
+from targetsel.surveys.http import Web
+from targetsel.surveys.registry import cards, find_card, open_cutouts
 
 
 def test_seven_surveys_have_cards_named_as_they_are():
@@ -70,3 +71,10 @@ def test_the_camera_of_a_card_has_its_figures():
     camera, card = find_camera("hsc"), find_card("hsc")
     assert (camera.bands, camera.size) == (card.band_names, card.cutout_size)
     assert camera.seeing == pytest.approx(card.column("seeing"))
+
+
+def test_cutouts_have_the_bands_size_and_pixels_of_the_card_by_default():
+    legacy = open_cutouts("legacy", Web(), None, None)
+    assert (legacy.bands, legacy.size, legacy.pixel_scale) == (("g", "r", "z"), 64, 0.262)
+    assert open_cutouts("ps1", Web(), None, None).bands == tuple("grizy")
+    assert open_cutouts("legacy", Web(), ("r",), 32).size == 32

@@ -154,3 +154,14 @@ def test_a_folder_that_is_no_mosaic_is_refused(tmp_path, stars):
     write_tile(tmp_path, stars, cell, 0, 0, name="tile.fits", size=20)
     with pytest.raises(CutoutError, match=r"tile\.fits: neither its header .* says its band"):
         Mosaic.open(tmp_path, ("g",), 64)
+
+
+def test_tiles_in_the_near_infrared_are_found_by_header_and_by_name(tmp_path, stars):
+    cell, x, y = around(0, stars)
+    vis = write_tile(tmp_path, stars, cell, x - 250, y - 250, name="first.fits")
+    fits.setval(vis, "FILTER", value="VIS")
+    write_tile(tmp_path, stars, cell, x - 250, y - 250, band="r", name="EUC-NIR-Y-tile.fits")
+    write_tile(tmp_path, stars, cell, x - 250, y - 250, band="i")
+    found = Mosaic.open(tmp_path, ("VIS", "Y"), 64)
+    assert [tile.path.name for tile in found.tiles["VIS"]] == ["first.fits"]
+    assert [tile.path.name for tile in found.tiles["Y"]] == ["EUC-NIR-Y-tile.fits"]
