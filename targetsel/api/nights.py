@@ -79,7 +79,7 @@ def visibility(
     >>> import targetsel as ts
     >>> tonight = ts.visibility("catalog.parquet", "KPNO", "2027-03-14", airmass=1.5)
     >>> good = tonight[tonight["hours_up"] > 2]
-    >>> good["airmass_min"].max() < 1.5
+    >>> bool(good["airmass_min"].max() < 1.5)
     True
     """
     from pathlib import Path

@@ -542,18 +542,17 @@ class _Parser:
         function, place = self.functions[name], self.place
         if function.takes_file and number == 0:
             if self.token.kind != "text":
-                raise place.error(
-                    f"{name}() takes a file's name in quotes, e.g. {function.example}"
-                )
+                example = function.example
+                raise place.error(f"{name}() takes a file's name in quotes, e.g. {example}")
             return self._counted(TextNode(place.moved(1), self._advance().text[1:-1]))
-        after = self.text[self.token.start + len(self.token.text) :]
-        if function.named and self.token.kind == "name" and _NAMING.match(after):
+        after = self.token.start + len(self.token.text)
+        if function.named and self.token.kind == "name" and _NAMING.match(self.text, after):
             return self._named_argument(function)
         if number < function.words:
             return self._plain_word(function)
         if function.named:
-            known = ", ".join(f"{each}=" for each in function.named)
-            raise place.error(f"expected one of {known} with its value, e.g. {function.example}")
+            known = "=, ".join(function.named)
+            raise place.error(f"expected one of {known}= with its value, e.g. {function.example}")
         return self._deeper("_or")
 
     def _named_argument(self, function: Function) -> Node:
@@ -570,13 +569,16 @@ class _Parser:
     def _plain_word(self, function: Function) -> Node:
         """A word, or a text in quotes."""
         place = self.place
-        if self.token.kind == "text":
-            return self._counted(TextNode(place.moved(1), self._advance().text[1:-1]))
-        if self.token.kind == "name":
-            return self._counted(TextNode(place, self._advance().text))
-        raise place.error(
-            f"{function.name}() takes a name or a text in quotes here, e.g. {function.example}"
-        )
+        if self.token.kind not in ("text", "name"):
+            taken = f"{function.name}() takes a name or a text in quotes here, e.g. "
+            raise place.error(taken + function.example)
+        is_text = self.token.kind == "text"
+        word = self._advance().text
+        if self.token.kind not in (",", ")", "end"):
+            hint = "; a name of several words stands in quotes" * (not is_text)
+            raise self.place.error(f"expected ',' or ')' after {word}{hint}")
+        value = word[1:-1] if is_text else word
+        return self._counted(TextNode(place.moved(int(is_text)), value))
 
 
 _NAMING = re.compile(r"\s*=(?!=)")  # what follows the name of an argument

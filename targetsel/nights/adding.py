@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import pyarrow as pa
 
 from targetsel.errors import VisibilityError
@@ -77,17 +78,15 @@ def with_visibility(catalog: AnyTable, asked: Visibility) -> VisibleSources:
                 f"{place}: already has a column '{each.name}'. Rename or drop it, or take the "
                 "catalog as it was."
             )
-    positions = PositionColumns(place, table.schema)
-    starts = range(0, max(table.num_rows, 1), ROWS)
-    pieces = [
-        asked.columns(*positions.degrees(piece))
-        for piece in tracked(
-            (table.slice(start, ROWS) for start in starts),
-            *("calculating when sources are up", table.num_rows, "sources", len),
+    added = asked.columns(np.empty(0), np.empty(0))
+    if table.num_rows:  # a text file without rows does not tell that positions are numbers
+        positions = PositionColumns(place, table.schema)
+        pieces = (table.slice(start, ROWS) for start in range(0, table.num_rows, ROWS))
+        saying = ("calculating when sources are up", table.num_rows, "sources", len)
+        added = pa.concat_tables(
+            asked.columns(*positions.degrees(piece)) for piece in tracked(pieces, *saying)
         )
-    ]
-    positions.finish()
-    added = pa.concat_tables(pieces)
+        positions.finish()
     told = footer_if_any(place) if paths else footer_in(table.schema.metadata)
     footer = {**told, "visibility": asked.provenance()}
     for each in COLUMNS:

@@ -64,7 +64,9 @@ def test_it_can_be_written_in_every_format_and_read_again(suffix, tmp_path):
         with_visibility(tmp_path / f"a.{suffix}", ASKED)
 
 
-def test_a_catalog_without_rows_stays_without_and_one_without_positions_is_refused():
+def test_a_catalog_without_rows_stays_without_and_one_without_positions_is_refused(tmp_path):
+    (tmp_path / "empty.csv").write_text("id,ra,dec\n")
+    assert len(with_visibility(tmp_path / "empty.csv", ASKED)) == 0
     empty = pa.table({"ra": pa.array([], pa.float64()), "dec": pa.array([], pa.float64())})
     assert len(with_visibility(empty, ASKED)) == 0
     with pytest.raises(CatalogError, match="no column"):
