@@ -157,7 +157,7 @@ def observe(
     if run.joined is not None:
         say(f"redshifts of {redshift_pdf} for {run.joined.n_matched:,} sources, else photoz")
     elif run.predicted:
-        say("redshifts as predicted from the images, photoz, with their errors")
+        say("redshifts as in photoz, with their errors")
     say(f"continuum from {', '.join(run.continuum)}")
     say(f"{run.exposure.spectrograph.name}, {run.exposure.time:g} s, lines {dust}")
     for remark in run.nights:

@@ -27,7 +27,7 @@ def write(redshifts: KnownRedshifts, _function: str, path: Path) -> None:
 FITTER = Fitter(
     "prospector",
     "prospect/models/priors.py of bd-j/prospector",
-    "Experimental: the file was not tried with Prospector.",
+    "Experimental: Prospector 1.4.1 took the arguments; nothing was fitted.",
     ".json",
     write,
 )
