@@ -175,9 +175,15 @@ def read_known(
     with ScoredFile(scored) as file:
         file.check_scored_by(ensemble.name, ensemble.sha256)
         calibrated, schema, place = file.footer.get("calibration"), file.schema, file.path
+        joined = "redshifts" in file.footer
     if calibrated:
         raise CatalogError(
             f"{scored}: its posteriors are calibrated already. Score it with --uncalibrated first."
+        )
+    if joined:
+        raise CatalogError(
+            f"{scored}: has redshifts from elsewhere, which are no prediction of the ensemble. "
+            "Calibrate by the scored catalog as it was."
         )
     predicted = (*PROXIES, PHOTOZ) if predicts_redshift(schema) else PROXIES
     needed = [MAGNITUDE, "member_mean", "member_cov", *(name + QUANTILES for name in predicted)]

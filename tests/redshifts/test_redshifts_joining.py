@@ -1,11 +1,14 @@
 """Scored catalogs with redshifts from elsewhere."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from scipy.stats import norm
 
+from targetsel.calibration.fitting import read_known
 from targetsel.errors import TargetselError
 from targetsel.redshifts.joining import join_redshifts
 from targetsel.rules.binding import Binder
@@ -143,3 +146,12 @@ def test_rules_have_the_probability_of_a_pdf_with_two_peaks(window, scored, tmp_
     for limit, chosen in ((below[1] - below[0] - 0.02, True), (below[1] - below[0] + 0.02, False)):
         rule = Binder(CatalogColumns(table.schema)).condition(parse(f"P({text}) >= {limit}"))
         assert holds(rule, Sources(table)).tolist() == [chosen] * 3
+
+
+def test_no_calibration_is_fitted_to_redshifts_from_elsewhere(scored, tmp_path, monkeypatch):
+    file = given(tmp_path / "z.parquet", ids_of(scored), [0.2, 0.2, 0.2])
+    join_redshifts(scored, file, tmp_path / "out.parquet")
+    monkeypatch.setattr(ScoredFile, "check_scored_by", lambda *_: None)
+    ensemble = SimpleNamespace(name="mine", sha256="")
+    with pytest.raises(TargetselError, match="are no prediction of the ensemble"):
+        read_known(tmp_path / "out.parquet", scored, ensemble)
