@@ -24,7 +24,9 @@ from scipy.stats import spearmanr
 from targetsel.scoring.ensemble import find_ensemble
 from targetsel.spectra.decoder import Decoder
 from targetsel.spectra.encoding import EncodedSpectra, encode
-from targetsel.spectra.lines import PROXIES, UNITS, measure
+from targetsel.spectra.formats import sdss_spec
+from targetsel.spectra.lines import PROXIES, UNITS, LineTable, measure
+from targetsel.spectra.lines.strengths import measure_observed
 from targetsel.spectra.reading import read_spectra
 from targetsel.spectra.rest_frame import Basis
 from targetsel.spectra.spectrum import Spectra
@@ -64,6 +66,7 @@ def main() -> None:
     latents(encoded)
     print("\nSide-band widths of the spectra beside SPZLINE, the survey's line fits")
     beside_survey(paths)
+    masked(paths)
 
 
 def each_spectrum(encoded: EncodedSpectra, models: dict[str, np.ndarray]) -> None:
@@ -150,6 +153,20 @@ def latents(encoded: EncodedSpectra) -> None:
     print("spectra beyond 3" + "".join(f"{count:8}" for count in outside))
     print(
         "std: in units of the latent's scatter over mock spectra; near or above 1, it says nothing"
+    )
+
+
+def masked(paths: list[Path]) -> None:
+    """Print how many indices have no value for the pixels that `and_mask` calls bad."""
+    table, bits = LineTable.shipped(), sdss_spec.BAD_PIXEL
+    missing = []
+    for sdss_spec.BAD_PIXEL in (bits, 0):
+        found = [measure_observed(read_spectra(path)[0], table).values[0] for path in paths]
+        missing.append(int(np.isnan(found).sum()))
+    sdss_spec.BAD_PIXEL = bits
+    print(
+        f"of {len(paths) * len(table.names)} indices {missing[0]} have no value; with pixels that "
+        f"and_mask calls bad, {missing[1]}"
     )
 
 

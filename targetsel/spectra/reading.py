@@ -205,8 +205,9 @@ def stated_marks(tried: Iterable[Attempt[Any]]) -> dict[str, Any]:
 def columns_of_results(columns: Sequence[Column], named: pa.DataType = ID) -> tuple[Column, ...]:
     """The columns of a table of results: the spectrum's own, those of a result, and `status`."""
     return (
-        Column("source_id", named, ucd="meta.id;meta.main",
-               null_when="ids are whole numbers, and the spectrum could not be read"),
+        Column("source_id", named, "", "meta.id;meta.main",
+               "of the spectrum: the survey's id in the file, or the name of the file",
+               "ids are whole numbers, and the spectrum could not be read"),
         Column("ra", pa.float64(), "deg", "pos.eq.ra;meta.main", "ICRS"),
         Column("dec", pa.float64(), "deg", "pos.eq.dec;meta.main", "ICRS"),
         Column("file", pa.string(), meaning="where the spectrum was read from", null_when=NEVER),

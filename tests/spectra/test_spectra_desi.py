@@ -269,6 +269,14 @@ def test_fluxes_in_another_unit_are_brought_to_the_others(tmp_path):
             ": TARGETID of FIBERMAP holds >f8, expected whole numbers",
         ),
         (
+            {"fibermap": {"TARGET_RA": np.array(["x"])}},
+            ": TARGET_RA of FIBERMAP holds <U1, expected numbers",
+        ),
+        (
+            {"fibermap": {"OBJTYPE": np.array([3])}},
+            ": OBJTYPE of FIBERMAP holds >i8, expected text",
+        ),
+        (
             {"change": {"B_FLUX": np.ones((2, 2751))}},
             ": B_FLUX has shape (2, 2751), expected (1, 2751): the rows of FIBERMAP",
         ),
@@ -334,3 +342,15 @@ def test_a_real_coadd_takes_stated_redshifts_in_redrocks_layout(tmp_path):
     copy.symlink_to(path)
     write_redrock(tmp_path / "redrock-5-169-thru20210419.fits", [39633300968442591], [0.123])
     assert [each.redshift for each in list(try_spectra(copy))[4:]] == [0.123]
+
+
+def test_rows_of_a_table_of_spectra_take_redshifts_from_another(tmp_path):
+    wavelength = np.linspace(3800, 9200, 500)
+    columns = {"source_id": [7, 8], "wavelength": [wavelength] * 2, "ivar": [np.ones(500)] * 2}
+    columns |= {"flux": [galaxy(wavelength)] * 2, "redshift": [0.3, 0.3]}
+    pq.write_table(pa.table(columns), tmp_path / "s.parquet")
+    (tmp_path / "z.csv").write_text("id,z,zwarn\n8,0.1,0\n7,0.2,4\n")
+    options = SpectrumOptions.of(tmp_path / "z.csv")
+    first, second = try_spectra(tmp_path / "s.parquet", None, options)
+    assert "row 0: the redshift 0.2 has the warning zwarn = 4 (SMALL_DELTA_CHI2)" in str(first)
+    assert second.redshift == 0.1

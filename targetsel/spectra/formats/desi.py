@@ -55,8 +55,16 @@ BAD_FIBER = {
 BAD_AMPLIFIER = {"B": 22, "R": 23, "Z": 24}  # bits that spoil one arm
 NO_TARGET = {"SKY": "a sky fiber", "BAD": "a bad fiber", "NON": "a fiber without a target"}
 OFF_GRID = 0.02  # largest distance from the common grid [its steps]
-FIBERMAP = ("TARGETID", "OBJTYPE", "COADD_FIBERSTATUS", "FIBERSTATUS", "TARGET_RA", "TARGET_DEC",
-            "NIGHT", "EXPID", "TILEID", "FIBER", "COADD_NUMEXP")  # fmt: skip
+# Columns of FIBERMAP that are used: the kinds of their values, and these in words.
+KINDS = {
+    "OBJTYPE": ("SU", "text"),
+    **dict.fromkeys(("TARGET_RA", "TARGET_DEC"), ("iuf", "numbers")),
+    **dict.fromkeys(
+        ("TARGETID", "COADD_FIBERSTATUS", "FIBERSTATUS", "COADD_NUMEXP", "NIGHT", "EXPID", "TILEID",
+         "FIBER"),
+        ("iu", "whole numbers"),
+    ),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -272,14 +280,15 @@ def _fibermap(opened: OpenSpectra) -> dict[str, np.ndarray]:
         )
     with reading(place, SpectrumError, "a FITS file"):
         table = hdus["FIBERMAP"]
-        names = [name for name in FIBERMAP if name in table.columns.names]
+        names = [name for name in KINDS if name in table.columns.names]
         fibers = {name: np.asarray(table.data[name]) for name in names}
-    for name in ("TARGETID", "COADD_FIBERSTATUS", "FIBERSTATUS"):
-        if name == "TARGETID" and name not in fibers:
-            raise SpectrumError(f"{place}: FIBERMAP has no column TARGETID. Copy the whole file.")
-        if name in fibers and (fibers[name].dtype.kind not in "iu" or fibers[name].ndim != 1):
+    if "TARGETID" not in fibers:
+        raise SpectrumError(f"{place}: FIBERMAP has no column TARGETID. Copy the whole file.")
+    for name, values in fibers.items():
+        kinds, expected = KINDS[name]
+        if values.dtype.kind not in kinds or values.ndim != 1:
             raise SpectrumError(
-                f"{place}: {name} of FIBERMAP holds {fibers[name].dtype}, expected whole numbers"
+                f"{place}: {name} of FIBERMAP holds {values.dtype}, expected {expected}"
             )
     fibers["TARGETID"] = fibers["TARGETID"].astype(np.int64)
     if not len(fibers["TARGETID"]):
