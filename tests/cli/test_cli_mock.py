@@ -88,4 +88,7 @@ def test_folder_with_a_catalog_of_another_kind_is_left_alone(refused, sky):
 
 def test_unknown_survey_is_refused_in_one_line_with_the_known_ones(refused):
     said = refused("mock", "--n", "3", "--survey", "foo", "-o", "made")
-    assert said == "unknown survey 'foo'. Known: ps1, legacy, lsst."
+    assert (
+        said
+        == "unknown survey 'foo'. Known: ps1, sdss, legacy, hsc, kids, viking, lsst, rubin, euclid."
+    )
