@@ -192,11 +192,14 @@ def _column_of(
             )
         name = names[0]
     if name not in schema.names:
-        raise CatalogError(f"{path}: no column '{name}'.{did_you_mean(name, names)} {known}")
+        raise CatalogError(
+            f"{path}: no column '{name}'.{did_you_mean(name, names)} {known} Give the column of "
+            "the same model this name, or name another with --embedding-col."
+        )
     if name not in names:
         raise CatalogError(
             f"{path}, column '{name}': holds {held(schema.field(name).type)}; expected lists of "
-            f"numbers. {known}"
+            f"numbers. {known} Name a column of vectors with --embedding-col."
         )
     field, about = schema.field(name), _metadata(path, schema)
     return _VectorColumn(field, _model_of(about, field), says_simulated(footer_in(about)))

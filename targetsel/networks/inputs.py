@@ -256,7 +256,7 @@ class InputPlans:
         if self.vectors is None and store.embeddings is not None:
             raise EnsembleError(
                 f"{store.embeddings.path}: {takes}, and no embeddings. Leave --embeddings out, or "
-                "use --ensemble with one that was trained on them."
+                "name an ensemble that was trained on them."
             )
         if self.cutouts is not None:
             if store.cutouts is None:

@@ -36,7 +36,8 @@ def magnitudes(table: pa.Table) -> dict[str, np.ndarray]:
             found[name] = _of_column(table, columns[name])
         elif name == MAGNITUDE and is_number(table.schema.field(name).type):
             found[name] = numbers(table, name)
-    return found
+    # Of an ensemble without images there is no magnitude on the cutout.
+    return {name: each for name, each in found.items() if np.isfinite(each).any()}
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,9 @@ def band_magnitude(table: pa.Table, given: Iterable[str] = ()) -> BinnedBy | Non
         unit = "mag" if has_scale else "mag up to a constant"
         return BinnedBy(title, unit, _of_column(table, column))
     if MAGNITUDE in table.column_names:
-        return BinnedBy("magnitude on the cutout", "mag", numbers(table, MAGNITUDE))
+        values = numbers(table, MAGNITUDE)
+        if np.isfinite(values).any():
+            return BinnedBy("magnitude on the cutout", "mag", values)
     return None
 
 
