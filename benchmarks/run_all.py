@@ -77,6 +77,7 @@ NOT_RUN: dict[str, str] = {
     "deconvolution_reference": "records outputs of code that is not at hand, for a test",
     "dimming": "describes posteriors, which have no better and worse",
     "distillation": _SKIES,
+    "embeddings": _TRAINS,
     "farther": "compares simulated galaxies with surveys, which has no better and worse",
     "few_labels": "trains networks for twenty minutes",
     "fetching": "measures by the clock how long an emulated archive keeps it waiting",

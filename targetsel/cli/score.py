@@ -212,7 +212,7 @@ def score(
         read_of = f"images of {scored.n_cutouts:,} of {n:,} sources were read from {where}"
         say(f"{read_of}, column image")
     elif where is None:
-        say(f"{scored.n_cutouts:,} of {n:,} sources have a vector in {embeddings}")
+        say(f"{scored.n_cutouts:,} of {n:,} sources are in {embeddings}")
     else:
         say(f"{scored.n_cutouts:,} of {n:,} sources have a cutout in {where}")
     for status, count in sorted(scored.statuses.items(), key=lambda item: -item[1]):

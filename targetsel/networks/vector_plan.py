@@ -139,8 +139,9 @@ class VectorPlan(DocumentModel):
     @property
     def described(self) -> str:
         """What the networks take, in half a line."""
-        photometry = f" with magnitudes in {', '.join(self.bands)}" if self.bands else ""
-        return f"embeddings of {self.length} numbers{self._of_model}, '{self.column}'{photometry}"
+        photometry = f" and magnitudes in {', '.join(self.bands)}" if self.bands else ""
+        named = f" (column '{self.column}')"
+        return f"embeddings of {self.length} numbers{self._of_model}{named}{photometry}"
 
     @property
     def _of_model(self) -> str:
