@@ -5,7 +5,8 @@
 Images and spectra are SIMULATED: the sky is that of the shipped ensemble's training as the survey's
 camera sees it (`targetsel surveys` lists them). The decoder is the shipped ensemble's, so that
 latents mean the same. The ensemble is used by its folder: `targetsel score --ensemble legacy/`. The
-command resumes if interrupted, and takes half an hour on two cores.
+command resumes if interrupted; it took 40 minutes on two cores beside much other work. The ensemble
+is called by the name of its folder.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from targetsel.errors import EnsembleError
 from targetsel.imaging.cutout import Cutouts
 from targetsel.novelty.novelty import typicality
 from targetsel.scoring.ensemble import Ensemble, decoder_file, shipped_ensembles
+from targetsel.surveys.registry import find_card
 from targetsel.tables.files import sha256_of_file
 from tests.conftest import tiny_ensemble
 
@@ -105,11 +106,28 @@ def test_the_hash_changes_with_any_weight(folder):
     assert Ensemble.read(folder).sha256 != before
 
 
-def test_there_is_a_shipped_ensemble_that_says_its_images_are_simulated():
-    assert "mock-ps1" in shipped_ensembles()
-    card = Ensemble.read("mock-ps1").card
+@pytest.mark.parametrize("name", ["mock-ps1", "mock-legacy"])
+def test_shipped_ensembles_say_that_their_images_are_simulated(name):
+    assert name in shipped_ensembles()
+    card = Ensemble.read(name).card
+    assert card["name"] == name
     assert "simulated" in card["description"]
     assert "simulated" in card["validation"]["on"]
+
+
+@pytest.mark.parametrize("survey", ["ps1", "legacy"])
+def test_shipped_ensembles_take_what_their_survey_s_card_says(survey):
+    ensemble, card = Ensemble.read(f"mock-{survey}"), find_card(survey)
+    assert ensemble.input.bands == card.band_names
+    assert ensemble.input.pixel_scale == card.pixel_scale
+    assert (ensemble.input.size, ensemble.input.binning) == (card.cutout_size, card.binning)
+    assert ensemble.calibration is not None
+    assert ensemble.predicts_redshift
+
+
+def test_latents_of_shipped_ensembles_are_of_one_decoder():
+    cards = [Ensemble.read(name).card for name in shipped_ensembles()]
+    assert len({card["files"]["decoder.safetensors"] for card in cards}) == 1
 
 
 def test_an_unknown_name_lists_the_shipped_ensembles():
