@@ -23,6 +23,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from measuring import Figure, print_figures
 
@@ -99,13 +100,13 @@ def _figures(folder: Path, scored: Path) -> dict[str, Figure]:
     ).read_back
     assert exported is not None
     assert 0 < len(targets.table) == exported.n_targets < len(rows)
-    usual = rows["typicality"].to_numpy() > UNUSUAL
+    seen = rows.filter(pc.is_valid(rows["typicality"]))
     known = np.isfinite(predicted) & np.isfinite(true)
     correlation = rank_correlation(predicted[known], true[known])(np.ones(known.sum()))
     figures = {
         "rank correlation": correlation,
-        "typical": usual.mean(),
-        "with support": rows["support"].to_numpy(zero_copy_only=False).mean(),
+        "typical": pc.mean(pc.greater(seen["typicality"], UNUSUAL)).as_py(),
+        "with support": pc.mean(seen["support"]).as_py(),
         "targets": len(targets.table) / len(rows),
     }
     return {name: Figure.of(value, "accuracy", higher=True) for name, value in figures.items()}
