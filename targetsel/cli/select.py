@@ -116,7 +116,8 @@ def select(
     say_labelled(pair, scored)
     for line in found.brightness:
         say(line)
-    for caution in (*(found.known.cautions if found.known else ()), found.caution):
+    of_known = found.known.cautions if found.known else ()
+    for caution in (*of_known, *found.cautions, found.caution):
         if caution:
             say(f"caution: {caution}")
     where = f"written to {found.output}" if found.output else "chosen; nothing was written"

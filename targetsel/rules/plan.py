@@ -143,6 +143,19 @@ class Plan:
     quantiles: Mapping[f.CatalogQuantile, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def cautions(self) -> tuple[str, ...]:
+        """What calculations are to be taken with care, such as nights years ahead."""
+        formulas = (formula for each in self.classes for formula in each.all)
+        found = (
+            caution
+            for formula in formulas
+            for part in f.walk(formula)
+            if isinstance(part, f.Calculated)
+            for caution in part.calculation.cautions
+        )
+        return tuple(dict.fromkeys(found))
+
     def with_values(self, values: Mapping[f.Formula, float]) -> Plan:
         """The plan with quantiles of the catalog replaced by their values."""
         return replace(self, classes=tuple(each.with_values(values) for each in self.classes))

@@ -77,6 +77,8 @@ class Selection:
         Lines on what the list keeps of it.
     known : KnownMatch or None
         Which sources have a spectrum already, where files of spectra were given.
+    cautions : tuple of str
+        What the rules calculate is to be taken with care, such as nights years ahead.
     """
 
     output: Path | None
@@ -90,3 +92,4 @@ class Selection:
     caution: str = ""
     brightness: tuple[str, ...] = ()
     known: KnownMatch | None = None
+    cautions: tuple[str, ...] = ()

@@ -187,6 +187,7 @@ def select_from(
         dict(limits.overlaps.most_common()),
         caution_in(file.footer),
         known=catalog.known,
+        cautions=wanted.cautions,
     )
 
 

@@ -14,6 +14,7 @@ from targetsel.rules.columns import CatalogColumns
 from targetsel.rules.formatting import spaced
 from targetsel.rules.functions import parse
 from targetsel.rules.lint import lint
+from targetsel.rules.plan import plan
 from targetsel.rules.possible import settled
 from targetsel.rules.rules import Rules
 from targetsel.selection.evaluation import cost, holds, value
@@ -111,6 +112,7 @@ def test_lint_says_that_a_night_lies_beyond_what_is_known_of_the_earth():
         rules = Rules.parse(head + f"    where: hours_up(KPNO, '{night}') > 2 h\n", "rules.yaml")
         told = [each for each in lint(rules, SCHEMA) if "are stale on" in each.message]
         assert [each.place.line for each in told] == [7] * stale
+        assert len(plan(rules, SCHEMA).cautions) == stale
 
 
 @pytest.mark.parametrize(
