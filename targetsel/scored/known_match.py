@@ -31,6 +31,7 @@ from targetsel.tables.ids import IdIndex
 
 RADIUS = 1.0  # [arcsec]
 LARGEST_RADIUS = 60.0  # [arcsec]; beyond it nobody means the same source
+_AT_ONCE = 500_000  # spectra of which the best are chosen at a time
 _MANY = 20  # matches of which a median tells something
 _COUNTS = (
     *("n_by_id", "n_by_position", "n_unmatched"),
@@ -343,6 +344,7 @@ class _Matching:
         self._sources = NearestSources(np.concatenate(ra), np.concatenate(dec), order, moved)
         self._index: IdIndex | None = None
         self._best = np.empty(0, _BEST)
+        self._new: list[np.ndarray] = []  # spectra that are not among the best yet
         self._beside: list[np.ndarray] = [np.empty(0, dtype=np.int64)]
         self._without_epoch: list[str] = []
 
@@ -443,7 +445,9 @@ class _Matching:
         new["second"], new["error"] = ~piece.primary[found], piece.error[found]
         new["redshift"], new["by_id"] = piece.redshift[found], by_id[found]
         new["sep"], new["east"], new["north"] = sep[found], east[found], north[found]
-        self._best = _best_of(np.concatenate([self._best, new]))
+        self._new.append(new)
+        if sum(map(len, self._new)) > max(len(self._best), _AT_ONCE):
+            self._settle()
         lost = wanted & ~placed & ~by_id
         counts = (
             by_id.sum(),
@@ -454,6 +458,11 @@ class _Matching:
             lost.sum(),
         )
         return np.array(counts, dtype=np.int64)
+
+    def _settle(self) -> None:
+        """Choose the best of all spectra that were added."""
+        self._best = _best_of(np.concatenate([self._best, *self._new]))
+        self._new = []
 
     def _by_epoch(self, piece: TakenSpectra, rows: np.ndarray) -> list[tuple[float, np.ndarray]]:
         """Rows of spectra by their epoch [yr], to half a year; all at once where nothing moves."""
@@ -467,6 +476,7 @@ class _Matching:
 
     def result(self, counts: tuple[SpectraCounts, ...]) -> KnownMatch:
         """What was matched, once all files were added."""
+        self._settle()
         best = self._best
         beside = np.setdiff1d(np.concatenate(self._beside), best["row"])
         apart = best[~np.isnan(best["sep"])]
@@ -509,7 +519,17 @@ def _name(file: SpectraFile) -> str:
 
 def _best_of(spectra: np.ndarray) -> np.ndarray:
     """The best spectrum of each source, by source."""
+    spectra = spectra[np.argsort(spectra["row"], kind="stable")]
+    is_first = _firsts(spectra)
+    alone = is_first & np.append(is_first[1:], True)[: len(spectra)]
+    several = spectra[~alone]
     keys = ("redshift", "by_id", "sep", "error", "second", "failed", "row")  # the last goes first
-    spectra = spectra[np.lexsort([spectra[key] for key in keys])]
-    first = np.append(True, spectra["row"][1:] != spectra["row"][:-1])
-    return spectra[first[: len(spectra)]]
+    several = several[np.lexsort([several[key] for key in keys])]
+    best = np.concatenate([spectra[alone], several[_firsts(several)]])
+    return best[np.argsort(best["row"], kind="stable")]
+
+
+def _firsts(spectra: np.ndarray) -> np.ndarray:
+    """Whether each is the first of its source, of spectra sorted by source."""
+    rows = spectra["row"]
+    return np.append(True, rows[1:] != rows[:-1])[: len(rows)]
