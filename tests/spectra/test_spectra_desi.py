@@ -82,7 +82,8 @@ def test_order_of_exposures_does_not_change_a_bit(tmp_path):
     for k, rows in enumerate((range(5), order)):
         rows = list(rows)
         change = {"B_FLUX": flux[rows], "B_IVAR": ivar[rows]}
-        numbers = {"EXPID": np.array(rows, np.int32)}
+        nights = np.array(["20210419"] * 5)  # some files have them as text
+        numbers = {"EXPID": np.array(rows, np.int32), "NIGHT": nights}
         path = write_desi(tmp_path / f"s{k}.fits", [ONE] * 5, True, "B", numbers, change)
         both.append(read_spectra(path, 0.1)[0])
     assert both[0].flux.tobytes() == both[1].flux.tobytes()

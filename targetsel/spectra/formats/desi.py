@@ -60,10 +60,9 @@ KINDS = {
     "OBJTYPE": ("SU", "text"),
     **dict.fromkeys(("TARGET_RA", "TARGET_DEC"), ("iuf", "numbers")),
     **dict.fromkeys(
-        ("TARGETID", "COADD_FIBERSTATUS", "FIBERSTATUS", "COADD_NUMEXP", "NIGHT", "EXPID", "TILEID",
-         "FIBER"),
-        ("iu", "whole numbers"),
+        ("TARGETID", "COADD_FIBERSTATUS", "FIBERSTATUS", "COADD_NUMEXP"), ("iu", "whole numbers")
     ),
+    **dict.fromkeys(("NIGHT", "EXPID", "TILEID", "FIBER"), ("iuSU", "whole numbers")),
 }  # fmt: skip
 
 
