@@ -55,6 +55,7 @@ from damage_files import (
     make_catalog,
     make_checkpoint,
     make_design,
+    make_distributions,
     make_filled,
     make_grid_spectra,
     make_hats,
@@ -159,6 +160,13 @@ KINDS: dict[str, Kind] = {
             "-o", "out/t.fits",
         ),
     ),
+    **{
+        f"redshifts-{name}": Kind(
+            make_distributions(name),
+            command("join-redshifts", SCORED, "--redshift-pdf", name, "-o", "out/j.parquet"),
+        )
+        for name in ("z.hdf5", "z.pq")
+    },
     "truth": Kind(
         copied("known.parquet", SCORED, "strong.yaml"),
         command("forecast", "--rules", "strong.yaml", SCORED, "--labelled", SCORED,

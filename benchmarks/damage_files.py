@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # for the files of tests
 
 from targetsel.cli import Commands
 from targetsel.errors import TargetselError
+from targetsel.redshifts.qp_files import write_qp
 from targetsel.tables.files import one_command
 
 N_SOURCES = 60
@@ -133,6 +134,20 @@ def make_base(base: Path) -> None:
             command(*words.split())(base)
         except TargetselError as error:
             print(f"not made: targetsel {words}: {error}", file=sys.stderr)
+
+
+def make_distributions(name: str) -> Callable[[Path, Path], list[Path]]:
+    """A file of qp with redshifts of the scored sources, beside these."""
+
+    def make(base: Path, folder: Path) -> list[Path]:
+        shutil.copy(base / SCORED, folder / SCORED)
+        ids = pq.read_table(base / SCORED, columns=["source_id"])["source_id"].to_numpy()
+        levels = np.linspace(0.01, 0.99, 33)
+        values = 0.2 + 0.1 * levels + np.linspace(0.0, 0.1, len(ids))[:, None]
+        write_qp(folder / name, ids, levels, values)
+        return sorted(each for each in folder.iterdir() if each.name != SCORED)
+
+    return make
 
 
 def make_catalog(suffix: str) -> Callable[[Path, Path], list[Path]]:
