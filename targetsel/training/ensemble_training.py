@@ -360,6 +360,11 @@ def refit_novelty(ensemble: Ensemble, store: AnyStore, path: Path, group: str | 
     CatalogError, EnsembleError
         If the catalog lacks the column, or is not that of the training.
     """
+    if ensemble.inputs.vectors is not None and InputsById.of(store).embeddings is None:
+        raise EnsembleError(
+            f"the ensemble '{ensemble.name}' takes {ensemble.inputs.described}: its measure of "
+            "novelty is that of its training. Train it again for another one."
+        )
     catalog = Catalog.read(path)
     groups, weight = groups_of(catalog.table, group, path), weights_of(catalog.table, path)
     ids = catalog.source_id
