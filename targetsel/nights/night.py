@@ -94,7 +94,7 @@ def altitude_of(twilight: str) -> float:
     VisibilityError
         If there is no such twilight.
     """
-    if twilight not in TWILIGHTS:
+    if twilight not in [*TWILIGHTS]:  # a list, as what is asked may be no text
         raise VisibilityError(
             f"unknown twilight '{twilight}'.{close_or_known(str(twilight), TWILIGHTS)} The Sun is "
             "then 18, 12 or 6 deg below the horizon; write one of these."

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
 from importlib.resources import files
+from numbers import Real
 
 from targetsel.errors import VisibilityError
 
@@ -67,12 +68,13 @@ class Site:
     def __post_init__(self) -> None:
         for key, (low, high) in _RANGES.items():
             value = getattr(self, key)
-            if not isinstance(value, int | float) or not low <= value <= high:
+            if not is_number(value) or not low <= value <= high:
                 raise VisibilityError(
                     f"site '{self.name}': its {key} is {value!r}; expected {low} to {high} "
                     f"{_UNITS[key]}, as in {EXAMPLE}."
                 )
-        east = float(self.longitude)
+            object.__setattr__(self, key, float(value))
+        east = self.longitude
         object.__setattr__(self, "longitude", east - 360 if east > 180 else east)
 
     def __str__(self) -> str:
@@ -135,6 +137,11 @@ class Site:
             )
         height = values.get("height", 0.0)
         return cls(" ".join(text.split()), values["longitude"], values["latitude"], height)
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is a number, of Python or NumPy, and not true or false."""
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def _number(text: str) -> float | None:

@@ -23,7 +23,7 @@ import pyarrow as pa
 
 from targetsel.errors import VisibilityError
 from targetsel.nights.night import GivenNights, Night, dates_of
-from targetsel.nights.sites import Site
+from targetsel.nights.sites import Site, is_number
 from targetsel.tables.columns import Column, schema_of
 
 AIRMASS = 2.0  # the limit unless another is given
@@ -254,7 +254,7 @@ def check_airmass(limit: object) -> None:
     ------
     VisibilityError
     """
-    if not _is_number(limit) or not 1 < float(limit) <= LARGEST_AIRMASS:  # type: ignore[arg-type]
+    if not is_number(limit) or not 1 < float(limit) <= LARGEST_AIRMASS:  # type: ignore[arg-type]
         raise VisibilityError(
             f"the airmass limit is {limit!r}; expected more than 1, and up to {LARGEST_AIRMASS:g}."
         )
@@ -267,7 +267,7 @@ def check_horizon(limit: object) -> None:
     ------
     VisibilityError
     """
-    if not _is_number(limit) or not 0 <= float(limit) < 90:  # type: ignore[arg-type]
+    if not is_number(limit) or not 0 <= float(limit) < 90:  # type: ignore[arg-type]
         raise VisibilityError(
             f"the horizon limit is {limit!r}; expected an altitude of 0 or more, below 90 deg."
         )
@@ -275,10 +275,6 @@ def check_horizon(limit: object) -> None:
 
 def _is_sized(value: object) -> TypeGuard[Sized]:
     return isinstance(value, Sized) and not isinstance(value, str)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _directions(ra: np.ndarray, dec: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -239,3 +239,15 @@ def test_a_date_beyond_the_earth_orientation_data_has_a_caution_and_an_accuracy(
     assert "stale" in caution
     assert "times may be wrong by" in caution
     assert not [*Visibility.of("KPNO", "2025-03-14").cautions()]
+
+
+def test_limits_may_be_numbers_of_numpy_and_are_refused_where_they_are_none():
+    Visibility.of("KPNO", "2027-03-14", airmass=np.float32(1.5), horizon=np.int64(20))
+    assert Site("a", np.float32(3.0), np.int64(4)).latitude == 4.0
+    for limits in ({"airmass": "1.5"}, {"airmass": True}, {"horizon": None}, {"airmass": np.nan}):
+        with pytest.raises(VisibilityError, match="limit is"):
+            Visibility.of("KPNO", "2027-03-14", **limits)
+    with pytest.raises(VisibilityError, match="unknown twilight"):
+        Visibility.of("KPNO", "2027-03-14", twilight=["civil"])
+    with pytest.raises(VisibilityError, match="its height is True"):
+        Site("a", 3.0, 4.0, True)
