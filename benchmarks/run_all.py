@@ -96,7 +96,7 @@ NOT_RUN: dict[str, str] = {
     "mutants_tables": _MODULE,
     "mutants_text": _MODULE,
     "novelty": _SKIES,
-    "other_surveys": "trains networks on skies of two surveys for a good part of an hour",
+    "other_surveys": "trains networks on skies of two surveys for ten minutes",
     "partitions": "kills processes, and takes a quarter of an hour",
     "planted_class": "gives shares of 50 repeats, which take long",
     "predictability": _SKIES,
