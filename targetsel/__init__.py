@@ -38,6 +38,7 @@ if TYPE_CHECKING:  # what `_HOMES` says, for type checkers
     from targetsel.api.images import show_cutouts as show_cutouts
     from targetsel.api.mock_skies import demo as demo
     from targetsel.api.mock_skies import mock_sky as mock_sky
+    from targetsel.api.nights import night as night
     from targetsel.api.nights import visibility as visibility
     from targetsel.api.partitions import score_catalog as score_catalog
     from targetsel.api.partitions import select_catalog as select_catalog
@@ -142,7 +143,10 @@ _HOMES = {
         "demo",
         "mock_sky",
     ),
-    "api.nights": ("visibility",),
+    "api.nights": (
+        "night",
+        "visibility",
+    ),
     "api.partitions": (
         "score_catalog",
         "select_catalog",

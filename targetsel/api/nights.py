@@ -1,7 +1,8 @@
-"""Which sources are up at a site on a night."""
+"""Which sources are up at a site on a night, and the plan of a night."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from targetsel.api.given import AnyPath
@@ -12,6 +13,7 @@ from targetsel.tables.any_form import AnyTable
 if TYPE_CHECKING:
     from targetsel.nights.adding import VisibleSources
     from targetsel.nights.night import GivenNights
+    from targetsel.nights.plan import NightPlan
     from targetsel.nights.sites import Site
 
 
@@ -72,6 +74,7 @@ def visibility(
     --------
     sites : The sites that are known by name.
     observe : Adds these columns, too, beside what a spectrograph would see.
+    night : Plans a night.
     select : Rules may ask for ``hours_up(KPNO, "2027-03-14", airmass=1.5) > 2``.
 
     Examples
@@ -93,6 +96,102 @@ def visibility(
     if output is not None:
         check_table_output(Path(output), paths_in([catalog]))
     found = with_visibility(catalog, asked)
+    if output is not None:
+        found.write(output)
+    return found
+
+
+@with_addresses("output")
+def night(
+    targets: AnyTable,
+    site: str | Site,
+    night: str,
+    output: AnyPath | None = None,
+    *,
+    exposure: str,
+    instrument: str = "slit",
+    overhead: str = "5 min",
+    weight: Mapping[str, float] | None = None,
+    done: AnyTable | Sequence[AnyTable] = (),
+    airmass: float = AIRMASS,
+    horizon: float = 0.0,
+    twilight: str = "astronomical",
+) -> NightPlan:
+    """The plan of one night, as `targetsel night` makes it from a target list.
+
+    Every exposure lies in the dark, above the horizon and below the airmass limit over its whole
+    length; none overlaps another, and no source is exposed twice. The sum of the values, which are
+    ``probability`` times the weight of the class, is made large by a greedy choice that exchanges
+    improve; it need not be the largest of all.
+
+    Parameters
+    ----------
+    targets : str, Path or table
+        A target list, or any table with positions [deg, ICRS]. Without a column ``probability``
+        all targets have the value 1, but for weights. Sources are told apart by ``target_id``,
+        ``source_id``, or else their positions.
+    site : str or Site
+        As for `visibility`.
+    night : str or date
+        The date of the evening at the site.
+    output : str or Path, optional
+        Table to write.
+    exposure : str
+        A column of exposure times, such as one of `observe`, in its own unit or in s where it has
+        none; or one time for all, such as "20 min".
+    instrument : str
+        "slit": one target at a time.
+    overhead : str
+        Time that passes before each exposure, in the dark.
+    weight : mapping of str to float, optional
+        Weights of classes, those in the column ``program``; all others weigh 1.
+    done : str, Path or table, or several of them
+        Plans of other nights. Their targets are not planned again.
+    airmass, horizon, twilight : float, float, str
+        As for `visibility`.
+
+    Returns
+    -------
+    NightPlan
+        The list in the order of the night, with ``plan_order``, ``plan_start`` and ``plan_end``
+        (UTC), ``plan_airmass`` at the middle, ``plan_exposure`` [s], ``plan_value`` and
+        ``plan_status``. Rows that are not planned follow, and their status says why.
+
+    Raises
+    ------
+    VisibilityError
+        If the site, the night, a limit, a time or the instrument cannot be understood, it does not
+        get dark, the list is a plan already, or a file of `done` is none.
+    CatalogError
+        If the list cannot be read, or has no positions.
+    OutputError
+        If `output` cannot be written, or is a file that is read here.
+
+    See Also
+    --------
+    visibility : Whether and when each source is up.
+    observe : Predicts exposure times.
+
+    Examples
+    --------
+    >>> import targetsel as ts
+    >>> plan = ts.night("emission.targets.parquet", "KPNO", "2027-03-14", exposure="20 min")
+    >>> bool((plan.planned["plan_airmass"] < 2).all())
+    True
+    """
+    from pathlib import Path
+
+    from targetsel.nights.plan import check_instrument, plan_night
+    from targetsel.nights.visibility import Visibility
+    from targetsel.tables.any_form import paths_in
+    from targetsel.tables.files import check_table_output
+
+    check_instrument(instrument)
+    plans = [*done] if isinstance(done, list | tuple) else [done]
+    asked = Visibility.of(site, night, airmass=airmass, horizon=horizon, twilight=twilight)
+    if output is not None:
+        check_table_output(Path(output), paths_in([targets, *plans]))
+    found = plan_night(targets, asked, exposure, overhead=overhead, weights=weight, done=plans)
     if output is not None:
         found.write(output)
     return found

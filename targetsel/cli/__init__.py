@@ -55,6 +55,7 @@ GROUPS = {
         "join-redshifts": "redshifts:join_redshifts",
         "observe": "observe:observe",
         "visibility": "nights:visibility",
+        "night": "nights:night",
         "sites": "nights:sites",
         "restore": "score:restore",
     },

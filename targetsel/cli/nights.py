@@ -1,7 +1,8 @@
-"""targetsel visibility, targetsel sites: which sources are up, where and when."""
+"""targetsel visibility, night, sites: which sources are up where and when, and plans of nights."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,8 @@ from targetsel.cli.options import (
 )
 from targetsel.cli.terminal import say, say_written
 from targetsel.documents.text_table import text_table
+from targetsel.errors import VisibilityError
+from targetsel.nights.plan import INSTRUMENTS, OVERHEAD
 from targetsel.nights.visibility import AIRMASS
 
 
@@ -48,6 +51,91 @@ def visibility(
     for line in found.summary().splitlines():
         say(line)
     say_written(output)
+
+
+def night(
+    targets: Annotated[
+        Path,
+        typer.Argument(help="Target list, or any table with positions, in any of our formats."),
+    ],
+    site: SiteOption,
+    night: Annotated[
+        str, typer.Option(help="Date of the evening at the site, such as 2027-03-14.")
+    ],
+    exposure: Annotated[
+        str,
+        typer.Option(
+            help="Exposure time: a column, such as one that 'targetsel observe' adds, or one time "
+            "for all such as '20 min'."
+        ),
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Table to write.")],
+    instrument: Annotated[
+        str, typer.Option(help=f"Instrument: {', '.join(INSTRUMENTS)}.")
+    ] = "slit",
+    overhead: Annotated[
+        str, typer.Option(help="Time before each exposure, to slew, acquire and read out.")
+    ] = OVERHEAD,
+    weight: Annotated[
+        list[str] | None,
+        typer.Option(help="CLASS=NUMBER, the weight of a class; may be repeated. Default: 1."),
+    ] = None,
+    done: Annotated[
+        list[Path] | None,
+        typer.Option(help="Plan whose targets are not planned again; may be repeated."),
+    ] = None,
+    airmass: AirmassOption = AIRMASS,
+    horizon: HorizonOption = 0.0,
+    twilight: TwilightOption = "astronomical",
+) -> None:
+    """Plan one night: which TARGETS to expose, in which order, and when.
+
+    Every exposure lies in the dark, above the horizon and below the airmass limit over its whole
+    length. Targets that are not planned stay in the table, with the reason.
+
+    Example:
+        targetsel night emission.targets.parquet --site KPNO --night 2027-03-14 \\
+            --exposure "20 min" -o plan.parquet
+    """
+    from targetsel.api import nights as api
+
+    plan = api.night(
+        targets,
+        site,
+        night,
+        output,
+        exposure=exposure,
+        instrument=instrument,
+        overhead=overhead,
+        weight=_weights(weight or ()),
+        done=done or (),
+        airmass=airmass,
+        horizon=horizon,
+        twilight=twilight,
+    )
+    for line in plan.summary().splitlines():
+        say(line)
+    say_written(output)
+
+
+def _weights(given: Iterable[str]) -> dict[str, float]:
+    """The weights of classes, of CLASS=NUMBER.
+
+    Raises
+    ------
+    VisibilityError
+        If one is written otherwise.
+    """
+    found = {}
+    for text in given:
+        name, _, number = text.partition("=")
+        try:
+            found[name.strip()] = float(number)
+        except ValueError:
+            raise VisibilityError(
+                f"--weight is '{text}'; expected CLASS=NUMBER. Write it as in --weight ELG=2."
+            ) from None
+    return found
 
 
 def sites(

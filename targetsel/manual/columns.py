@@ -165,6 +165,12 @@ def _observed() -> Columns:
             for each in posterior)]  # fmt: skip
 
 
+def _planned() -> Columns:
+    from targetsel.nights.plan import COLUMNS
+
+    return COLUMNS
+
+
 def _replaced(column: Column, words: dict[str, str]) -> Column:
     from dataclasses import replace
 
@@ -298,6 +304,8 @@ KINDS = (
                "after its own. `photoz`, where it had none, is as `score` writes it.", _joined),
     KindOfFile("observation", "observe", "The scored catalog, with these columns after its own.",
                _observed),
+    KindOfFile("plan of a night", "night", "The target list in the order of the night, with these "
+               "columns after its own.", _planned),
     KindOfFile("calibrated widths", "lines apply", "The scored catalog, with these columns after "
                "its own.", _calibrated),
     KindOfFile("measured lines", "spectra measure", "A row is a spectrum.", _measured),

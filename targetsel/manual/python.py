@@ -34,7 +34,7 @@ TASKS = {
         *("train_decoder", "import_decoder", "import_ensemble", "ensemble_presets", "export_onnx"),
     ),
     "Priors and observing": (
-        *("join_redshifts", "observe", "compare", "visibility", "sites"),
+        *("join_redshifts", "observe", "compare", "visibility", "night", "sites"),
         *("write_priors", "update_priors", "fit_residual"),
     ),
     "Large catalogs": ("partition", "score_catalog", "select_catalog", "status"),
@@ -51,6 +51,7 @@ PARTS = {
     "handoff.simulation": ("PointingForecast",),
     "imaging.store": ("Packed",),
     "nights.adding": ("VisibleSources",),
+    "nights.plan": ("NightPlan",),
     "report.figures": ("Figure", "Figures"),
     "rules.lint": ("Remark",),
     "selection.funnel": ("FunnelRow",),

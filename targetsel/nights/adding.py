@@ -69,9 +69,7 @@ def with_visibility(catalog: AnyTable, asked: Visibility) -> VisibleSources:
     VisibilityError
         If it has one of the columns already.
     """
-    paths = paths_in([catalog])
-    place = paths[0] if paths else Path("the catalog")
-    table = _whole(place) if paths else table_of(catalog, str(place))
+    place, table, told = catalog_of(catalog)
     for each in COLUMNS:
         if each.name in table.column_names:
             raise VisibilityError(
@@ -87,11 +85,26 @@ def with_visibility(catalog: AnyTable, asked: Visibility) -> VisibleSources:
             asked.columns(*positions.degrees(piece)) for piece in tracked(pieces, *saying)
         )
         positions.finish()
-    told = footer_if_any(place) if paths else footer_in(table.schema.metadata)
     footer = {**told, "visibility": asked.provenance()}
     for each in COLUMNS:
         table = table.append_column(each.field, added[each.name])
     return VisibleSources(table, tuple(asked.remarks()), footer)
+
+
+def catalog_of(catalog: AnyTable) -> tuple[Path, pa.Table, Mapping[str, Any]]:
+    """Where a catalog is from, for messages, the whole of it, and its footer.
+
+    Raises
+    ------
+    CatalogError
+        If it cannot be read.
+    """
+    paths = paths_in([catalog])
+    if paths:
+        return paths[0], _whole(paths[0]), footer_if_any(paths[0])
+    place = Path("the catalog")
+    table = table_of(catalog, str(place))
+    return place, table, footer_in(table.schema.metadata)
 
 
 def _whole(path: Path) -> pa.Table:

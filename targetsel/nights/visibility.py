@@ -189,6 +189,11 @@ class Visibility:
             "cautions": [*self.cautions()],
         }
 
+    @property
+    def limit(self) -> float:
+        """The sine of altitude that a source must be above."""
+        return max(1 / self.airmass, float(np.sin(np.radians(self.horizon))))
+
     def columns(self, ra: np.ndarray, dec: np.ndarray) -> pa.Table:
         """The columns of `COLUMNS` for N sources.
 
@@ -210,18 +215,17 @@ class Visibility:
     def _piece(self, ra: np.ndarray, dec: np.ndarray) -> pa.Table:
         ra, dec = np.asarray(ra, np.float64), np.asarray(dec, np.float64)
         known = np.isfinite(ra) & (np.abs(dec) <= 90)
-        directions = _directions(np.where(known, ra, 0.0), np.where(known, dec, 0.0))
+        directions = directions_of(np.where(known, ra, 0.0), np.where(known, dec, 0.0))
         lowest = np.sin(np.radians(self.horizon))
-        limit = max(1 / self.airmass, float(lowest))
         best = _Best.none(len(ra))
         hours = np.zeros(len(ra))
         nothing = np.full(len(ra), np.datetime64("NaT", "ms"))
         first, last = nothing, nothing.copy()
         for night in self.dark_nights:
-            paths = _Paths.of(night, directions)
+            paths = Paths.of(night, directions)
             best.improve(night, paths)
             for start, end in night.dark:
-                up, begins, ends = paths.above(limit, start, end)
+                up, begins, ends = paths.above(self.limit, start, end)
                 hours += up
                 begins, ends = night.time(begins), night.time(ends)
                 first = np.where(np.isnat(first), begins, first)
@@ -277,7 +281,7 @@ def _is_sized(value: object) -> TypeGuard[Sized]:
     return isinstance(value, Sized) and not isinstance(value, str)
 
 
-def _directions(ra: np.ndarray, dec: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def directions_of(ra: np.ndarray, dec: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Unit vectors, as three arrays of shape (N,)."""
     ra, dec = np.radians(ra), np.radians(dec)
     across = np.cos(dec)
@@ -285,7 +289,7 @@ def _directions(ra: np.ndarray, dec: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 @dataclass(frozen=True)
-class _Paths:
+class Paths:
     """The paths of N sources across the sky of one night.
 
     Attributes
@@ -309,7 +313,7 @@ class _Paths:
     rate: float
 
     @classmethod
-    def of(cls, night: Night, directions: tuple[np.ndarray, np.ndarray, np.ndarray]) -> _Paths:
+    def of(cls, night: Night, directions: tuple[np.ndarray, np.ndarray, np.ndarray]) -> Paths:
         sky = night.ephemeris
         a, b, c = (each + shift for each, shift in zip(directions, sky.velocity, strict=True))
         size = np.sqrt(a * a + b * b + c * c)
@@ -338,20 +342,40 @@ class _Paths:
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Hours with a sine of altitude above `limit` from `start` to `end`, and when these begin
         and end, NaN where there are none."""
-        cosine = (limit - self.base) / np.maximum(self.swing, 1e-300)
-        half = np.arccos(np.clip(cosine, -1, 1)) / self.rate
-        day = _FULL / self.rate
-        total = np.zeros(len(half))
-        begins, ends = np.full(len(half), np.inf), np.full(len(half), -np.inf)
-        for turn in (-day, 0.0, day):
-            rises = np.maximum(self.transit + (turn - half), start)
-            sets = np.minimum(self.transit + (turn + half), end)
+        total = np.zeros(len(self.base))
+        begins, ends = np.full(len(total), np.inf), np.full(len(total), -np.inf)
+        for rises, sets in self._turns(limit, start, end):
             is_up = sets > rises
             total += np.where(is_up, sets - rises, 0.0)
             begins = np.where(is_up & (rises < begins), rises, begins)
             ends = np.where(is_up & (sets > ends), sets, ends)
         none = total == 0
         return total, np.where(none, np.nan, begins), np.where(none, np.nan, ends)
+
+    def spans(self, limit: float, start: float, end: float) -> tuple[np.ndarray, np.ndarray]:
+        """Hours at which a source comes up and goes down again from `start` to `end`, (N, 3).
+
+        It is up with a sine of altitude above `limit`; NaN where it is up less than three times.
+        """
+        turns = [*self._turns(limit, start, end)]
+        begins, ends = (np.stack(each, axis=1) for each in zip(*turns, strict=True))
+        never = ~(ends > begins)
+        begins[never] = ends[never] = np.nan
+        always = self.base - self.swing > limit  # whose turns touch
+        begins[always], ends[always] = (start, np.nan, np.nan), (end, np.nan, np.nan)
+        return begins, ends
+
+    def _turns(
+        self, limit: float, start: float, end: float
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """When sources rise and set around each transit, within `start` and `end`."""
+        cosine = (limit - self.base) / np.maximum(self.swing, 1e-300)
+        half = np.arccos(np.clip(cosine, -1, 1)) / self.rate
+        day = _FULL / self.rate
+        for turn in (-day, 0.0, day):
+            rises = np.maximum(self.transit + (turn - half), start)
+            sets = np.minimum(self.transit + (turn + half), end)
+            yield rises, sets
 
 
 @dataclass
@@ -369,7 +393,7 @@ class _Best:
         height, time = np.full(n, -np.inf), np.full(n, np.datetime64("NaT", "ms"))
         return cls(height, time, np.zeros(n), np.zeros(n, bool), np.zeros(n))
 
-    def improve(self, night: Night, paths: _Paths) -> None:
+    def improve(self, night: Night, paths: Paths) -> None:
         """Take a night into account where a source gets higher than on those before."""
         height, hours = paths.highest(*night.dark[0])
         for start, end in night.dark[1:]:
@@ -386,7 +410,7 @@ class _Best:
 
 
 def _moon(
-    night: Night, paths: _Paths, hours: np.ndarray
+    night: Night, paths: Paths, hours: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Angles to the Moon [deg], whether it is up, and the share that is lit, at given hours."""
     sky = night.ephemeris
