@@ -112,7 +112,7 @@ def _figures(folder: Path, scored: Path) -> dict[str, Figure]:
     return {name: Figure.of(value, "accuracy", higher=True) for name, value in figures.items()}
 
 
-def figures(
+def figures_of_surveys(
     folder: Path | None = None,
     surveys: tuple[str, ...] = SURVEYS,
     n: int = 800,
@@ -139,7 +139,7 @@ def main() -> None:
     parser.add_argument("--width", type=float, default=0.125)
     parser.add_argument("--epochs", type=int, default=6)
     given = vars(parser.parse_args())
-    print_figures(figures(**given | {"surveys": tuple(given["surveys"])}))
+    print_figures(figures_of_surveys(**given | {"surveys": tuple(given["surveys"])}))
 
 
 if __name__ == "__main__":
