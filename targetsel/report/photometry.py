@@ -36,8 +36,9 @@ def magnitudes(table: pa.Table) -> dict[str, np.ndarray]:
             found[name] = _of_column(table, columns[name])
         elif name == MAGNITUDE and is_number(table.schema.field(name).type):
             found[name] = numbers(table, name)
-    # Of an ensemble without images there is no magnitude on the cutout.
-    return {name: each for name, each in found.items() if np.isfinite(each).any()}
+    if MAGNITUDE in found and not np.isfinite(found[MAGNITUDE]).any():
+        del found[MAGNITUDE]  # of an ensemble without images
+    return found
 
 
 @dataclass(frozen=True)

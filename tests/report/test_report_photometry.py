@@ -127,3 +127,8 @@ def test_sources_are_binned_by_magnitude_size_and_redshift():
         "", "r magnitude, mag", "disk radius, arcsec", "redshift",
     ]  # fmt: skip
     assert subsets(known)[4].name == "disk radius 1 to 2 arcsec"
+
+
+def test_an_ensemble_without_images_gives_no_magnitude_on_cutouts():
+    assert "cutout_mag" not in magnitudes(_table(cutout_mag=([np.nan, np.nan], "mag")))
+    assert "cutout_mag" in magnitudes(_table(cutout_mag=([np.nan, 19.0], "mag")))
