@@ -30,7 +30,10 @@ from targetsel.tables.columns import ID, NEVER, Column
 from targetsel.tables.files import ASTROPY_FORMATS, PARQUET_SUFFIXES, table_format
 from targetsel.tables.ids import matched
 
-MODULES = ("desi", "pfs", "fourmost", "sdss_v", "weave", "nirspec", "text_lists", "gemini", "table")
+MODULES = (
+    *("desi", "pfs", "fourmost", "sdss_v", "weave", "nirspec", "text_lists", "gemini", "tom"),
+    "table",
+)
 TOOLS: dict[str, Tool] = {
     tool.name: tool
     for module in MODULES

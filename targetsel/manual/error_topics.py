@@ -85,6 +85,7 @@ TOPICS: dict[str, dict[str, str]] = {
         "PFS": "handoff.pfs",
         "SDSS-V, 4MOST and WEAVE": "handoff.sdss_v handoff.fourmost handoff.weave",
         "Slit masks and NIRSpec": "handoff.gemini handoff.nirspec handoff.text_lists",
+        "TOM Toolkit": "handoff.tom",
         "A plain table": "handoff.table",
         "What the tool assigned": "handoff.assignment",
         "Simulated pointings": "handoff.simulation handoff.densest",

@@ -148,7 +148,7 @@ def test_names_with_forbidden_characters_are_refused(name, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in OTHERS if name not in ("weave", "nirspec", "table")]
+    "name", [name for name in OTHERS if name not in ("weave", "nirspec", "tom", "table")]
 )
 def test_list_without_fluxes_is_refused_where_a_magnitude_is_needed(name, tmp_path):
     targets = target_list(

@@ -48,6 +48,7 @@ SETTINGS = {
     "mosfire": {"epoch": "2026.5"},
     "gmmps": {"epoch": "2026.5", "image": "image.fits"},
     "gmskcreate": {"epoch": "2026.5"},
+    "tom": {"groups": ["observers", "night of March 14"]},
     "table": {"columns": ["source_id", "target_id", "ra", "dec", "priority", "flux_r_sdss"]},
 }
 NAMES = tuple(SETTINGS)
