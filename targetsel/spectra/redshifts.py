@@ -101,7 +101,7 @@ class RedshiftTable:
     path : Path
     ids : IdIndex
     redshift, warning : ndarray, shape (N,)
-        `warning` is the pipeline's bit mask, 0 where it has no doubt.
+        `warning` is the pipeline's bit mask, 0 where it has no doubt and NaN where it is missing.
     twice : dict
         Ids that occur with several redshifts, as text, and two of these.
     warning_name : str
@@ -157,13 +157,13 @@ class RedshiftTable:
         redshift = _numbers(path, name, columns[name])
         warning = np.zeros(len(redshift))
         if warning_name:
-            warning = np.nan_to_num(_numbers(path, warning_name, columns[warning_name]))
+            warning = _numbers(path, warning_name, columns[warning_name])
         known = np.asarray(ids.is_valid())
         ids, redshift, warning = ids.filter(pa.array(known)), redshift[known], warning[known]
         array = np.array(ids.to_pylist(), object) if ids.type == pa.string() else ids.to_numpy()
         twice = _twice(array, redshift)
         index = IdIndex(array)
-        return cls(path, index, redshift, warning.astype(np.int64), twice, warning_name)
+        return cls(path, index, redshift, warning, twice, warning_name)
 
     def find(self, names: Sequence[int | str]) -> StatedRedshift | None:
         """The redshift under the first of some names that the table has, or None.
@@ -182,15 +182,21 @@ class RedshiftTable:
                     f"{self.path}: has {name} with the redshifts {one:.6g} and {other:.6g}. Keep "
                     "one row of each id."
                 )
-            warning = warning_of(self.warning_name, int(self.warning[row]))
+            warning = warning_of(self.warning_name, float(self.warning[row]))
             return StatedRedshift(float(self.redshift[row]), warning, self.path)
         return None
 
 
-def warning_of(name: str, bits: int) -> str:
-    """A warning in words, of the bit mask `bits` in a column or card `name`; empty for 0."""
-    if not bits:
+def warning_of(name: str, number: float) -> str:
+    """A warning in words, of the bit mask in a column or card `name`; empty for 0.
+
+    What is missing or no bit mask is a warning, too.
+    """
+    if not number:
         return ""
+    if not np.isfinite(number) or number != np.floor(number):
+        return f"{name} = {number:g}"
+    bits = int(number)
     said = [word for bit, word in enumerate(WARNING_BITS) if bits >> bit & 1] if bits > 0 else []
     return f"{name} = {bits}" + (f" ({', '.join(said)})" if said else "")
 

@@ -47,6 +47,10 @@ def error_of(path, redshift=None, options=SpectrumOptions()):
         ({"Z": 0.1, "FIELD": 101077, "MJD": 59845, "CATALOGID": 27021598150201532}, {},
          "101077-59845-27021598150201532"),
         ({"Z": 0.1}, {}, "mine"),
+        # Floats that do not hold an id exactly, or none, are no ids.
+        ({"Z": 0.1, "SPECOBJID": 299492975510054912.0, "PLATE": 266.0, "MJD": 51602, "FIBERID": 13},
+         {}, "0266-51602-0013"),
+        ({"Z": 0.1, "SPECOBJID": np.nan}, {}, "mine"),
     ],
 )  # fmt: skip
 def test_spectra_are_named_by_the_ids_in_their_files(row, header, expected, tmp_path):
@@ -138,6 +142,8 @@ def test_results_state_the_fiber_of_the_spectrograph(row, aperture, tmp_path):
         ({"Z": "high"}, {}, ": Z is 'high', expected a number"),
         ({"Z": -1.5}, {}, ": redshift is -1.5, expected"),
         ({"Z": np.nan}, {}, ": redshift is nan, expected a number"),
+        ({"Z": 0.1, "ZWARNING": np.nan}, {}, ": the redshift 0.1 has the warning ZWARNING = nan"),
+        ({"Z": 0.1, "ZWARNING": 0.5}, {}, ": the redshift 0.1 has the warning ZWARNING = 0.5"),
         ({"Z": 0.1}, {n: [] for n in ("FLUX", "LOGLAM", "IVAR")}, ": has no pixels; expected"),
         ({"Z": 0.1}, {"AND_MASK": np.full(3846, np.nan)}, ": its mask holds >f8 that are no bits"),
         ({"Z": 0.1}, {"AND_MASK": np.full(3846, 1 << 23)}, ": every pixel is masked (all 3846"),
@@ -191,6 +197,8 @@ def test_spspec_with_a_doubtful_redshift_is_taken_only_if_it_is_wanted(header, d
         ({"BUNIT": "adu"}, ": flux unit is 'adu', expected flux density"),
         ({"COEFF0": "high"}, ": COEFF0 is 'high', expected a number"),
         ({"Z": "high"}, ": Z is 'high', expected a number"),
+        ({"Z": fits.card.Undefined()}, ": Z is 'None', expected a number"),
+        ({"Z_STATUS": 2.5}, ": the redshift 0.1 has the warning Z_STATUS = 2.5, so it"),
         ({"Z_STATUS": "OK"}, ": Z_STATUS is 'OK', expected a number"),
         ({"COEFF0": 8.24}, ": 'loglam' runs from 8.24 to 8.6245, expected log10 of Angstrom"),
         ({"VACUUM": 0}, ": wavelengths are in air (header: VACUUM = F)"),

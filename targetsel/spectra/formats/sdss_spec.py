@@ -158,7 +158,8 @@ def number_of(place: str, name: str, value: Any) -> float:
     SpectrumError
         If it is none.
     """
-    if np.ndim(value) or isinstance(value, str | bytes | bool | np.bool_):
+    is_number = isinstance(value, int | float | np.integer | np.floating)
+    if not is_number or isinstance(value, bool):
         raise SpectrumError(f"{place}: {name} is '{value}', expected a number")
     return float(value)
 
@@ -243,9 +244,15 @@ def ids_of(row: Mapping[str, Any], header: Mapping[str, Any]) -> list[int | str]
 
 
 def _id(value: Any) -> int | str | None:
-    """An id as a whole number, or as text beyond 2^63; None where it is missing."""
+    """An id as a whole number, or as text beyond 2^63; None where it is missing.
+
+    So it is where a float cannot hold it exactly.
+    """
     if value is None or np.ndim(value):
         return None
+    if isinstance(value, float | np.floating):
+        is_exact = value == np.floor(value) and abs(value) < 2 ** (np.finfo(type(value)).nmant + 1)
+        value = int(value) if is_exact else ""
     text = value.decode("latin-1") if isinstance(value, bytes) else str(value)
     text = text.strip(" \0")
     if not text or not text.lstrip("-").isdigit():
@@ -261,7 +268,7 @@ def _redshift(
 ) -> StatedRedshift | None:
     """The redshift that a file states."""
     if "Z" in row:
-        bits = int(number_of(place, "ZWARNING", row.get("ZWARNING", 0)))
+        bits = number_of(place, "ZWARNING", row.get("ZWARNING", 0))
         return StatedRedshift(number_of(place, "Z", row["Z"]), warning_of("ZWARNING", bits))
     key = next((each for each in _REDSHIFT_KEYS if each in header), None)
     return None if key is None else StatedRedshift(number_of(place, key, header[key]))

@@ -92,10 +92,10 @@ def _spectra(opened: OpenSpectra) -> Iterator[ObservedSpectrum | SpectrumError]:
 def _redshift(place: str, header: dict[str, Any]) -> StatedRedshift:
     """The redshift in a header, with the doubts of the pipeline."""
     doubts = []
-    status = int(number_of(place, "Z_STATUS", header.get("Z_STATUS", SURE[0])))
+    status = number_of(place, "Z_STATUS", header.get("Z_STATUS", SURE[0]))
     if status not in SURE:
-        known = 0 <= status < len(STATUS)
-        doubts.append(f"Z_STATUS = {status}" + (f" ({STATUS[status]})" if known else ""))
+        known = status in range(len(STATUS))
+        doubts.append(f"Z_STATUS = {status:g}" + (f" ({STATUS[int(status)]})" if known else ""))
     warning = int(number_of(place, "Z_WARNIN", header.get("Z_WARNIN", 0)))
     if said := [word for bit, word in DOUBTS.items() if warning & bit]:
         doubts.append(f"Z_WARNIN = {warning} ({', '.join(said)})")
