@@ -103,7 +103,7 @@ class RedshiftTable:
     redshift, warning : ndarray, shape (N,)
         `warning` is the pipeline's bit mask, 0 where it has no doubt and NaN where it is missing.
     twice : dict
-        Ids that occur with several redshifts, as text, and two of these.
+        Ids that occur with several redshifts or warnings, as text, and how two of these differ.
     warning_name : str
         The column of `warning`; empty where there is none.
     """
@@ -112,7 +112,7 @@ class RedshiftTable:
     ids: IdIndex
     redshift: np.ndarray
     warning: np.ndarray
-    twice: dict[str, tuple[float, float]]
+    twice: dict[str, str]
     warning_name: str
 
     @classmethod
@@ -127,6 +127,10 @@ class RedshiftTable:
         path = Path(path)
         if not path.exists():
             raise SpectrumError(absent(path))
+        if path.is_dir():
+            raise SpectrumError(
+                f"{path}: is a folder, expected a table of redshifts. Name the file."
+            )
         columns = _of_redrock(path)
         if columns is None:
             with table_reader(path, SpectrumError) as file:
@@ -161,7 +165,7 @@ class RedshiftTable:
         known = np.asarray(ids.is_valid())
         ids, redshift, warning = ids.filter(pa.array(known)), redshift[known], warning[known]
         array = np.array(ids.to_pylist(), object) if ids.type == pa.string() else ids.to_numpy()
-        twice = _twice(array, redshift)
+        twice = _twice(array, redshift, warning)
         index = IdIndex(array)
         return cls(path, index, redshift, warning, twice, warning_name)
 
@@ -177,10 +181,8 @@ class RedshiftTable:
             if (row := int(self.ids.rows(np.array([name]))[0])) < 0:
                 continue
             if str(name) in self.twice:
-                one, other = self.twice[str(name)]
                 raise SpectrumError(
-                    f"{self.path}: has {name} with the redshifts {one:.6g} and {other:.6g}. Keep "
-                    "one row of each id."
+                    f"{self.path}: has {name} with {self.twice[str(name)]}. Keep one row of each id."
                 )
             warning = warning_of(self.warning_name, float(self.warning[row]))
             return StatedRedshift(float(self.redshift[row]), warning, self.path)
@@ -305,9 +307,16 @@ def _numbers(path: Path, name: str, values: Any) -> np.ndarray:
     return found
 
 
-def _twice(ids: np.ndarray, redshift: np.ndarray) -> dict[str, tuple[float, float]]:
-    """Ids that occur with different redshifts, and two of these."""
-    order = np.argsort(ids, kind="stable")
-    ids, redshift = ids[order], redshift[order]
-    same = (ids[1:] == ids[:-1]) & (redshift[1:] != redshift[:-1])
-    return {str(ids[k]): (float(redshift[k]), float(redshift[k + 1])) for k in np.flatnonzero(same)}
+def _twice(ids: np.ndarray, redshift: np.ndarray, warning: np.ndarray) -> dict[str, str]:
+    """Ids that occur with different redshifts or warnings, and how two of these differ."""
+    twice = {}
+    for name, values in (("warnings", warning), ("redshifts", redshift)):
+        order = np.argsort(values, kind="stable")
+        order = order[np.argsort(ids[order], kind="stable")]
+        found, sorted_values = ids[order], values[order]
+        differ = sorted_values[1:] != sorted_values[:-1]
+        same = (found[1:] == found[:-1]) & differ & ~np.isnan(sorted_values[:-1])
+        for k in np.flatnonzero(same)[::-1]:
+            one, other = sorted_values[k : k + 2]
+            twice[str(found[k])] = f"the {name} {one:.6g} and {other:.6g}"
+    return twice

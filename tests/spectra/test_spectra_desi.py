@@ -176,6 +176,26 @@ def test_targets_that_a_table_lacks_or_has_twice_leave_the_others_alone(tmp_path
     assert found[2].redshift == 0.2
 
 
+@pytest.mark.parametrize("warnings", [[0, 4], [4, 0]])
+def test_a_target_with_and_without_a_warning_is_refused_whatever_row_is_first(warnings, tmp_path):
+    path = write_desi(tmp_path / "coadd-x.fits", [ONE], arms="B")
+    table = write_redrock(tmp_path / "mine.fits", [ONE, ONE], [0.1, 0.1], warnings)
+    message = error_of(path, None, SpectrumOptions.of(table))
+    assert f"has {ONE} with the warnings 0 and 4. Keep one row of each id." in message
+
+
+def test_a_missing_warning_is_a_doubt(tmp_path):
+    path = write_desi(tmp_path / "coadd-x.fits", [ONE], arms="B")
+    (tmp_path / "z.csv").write_text(f"TARGETID,Z,ZWARN\n{ONE},0.1,\n{TWO},0.1,0\n")
+    message = error_of(path, None, SpectrumOptions.of(tmp_path / "z.csv"))
+    assert "the redshift 0.1 has the warning ZWARN = nan, so it is not used" in message
+
+
+def test_a_folder_of_redshifts_is_refused(tmp_path):
+    with pytest.raises(SpectrumError, match="is a folder, expected a table"):
+        SpectrumOptions.of(tmp_path)
+
+
 @pytest.mark.parametrize("suffix", ["parquet", "csv", "ecsv"])
 def test_any_table_with_ids_and_redshifts_will_do(suffix, tmp_path):
     path = write_desi(tmp_path / "coadd-x.fits", [ONE, TWO], arms="B")
