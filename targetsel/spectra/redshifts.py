@@ -182,7 +182,8 @@ class RedshiftTable:
                 continue
             if str(name) in self.twice:
                 raise SpectrumError(
-                    f"{self.path}: has {name} with {self.twice[str(name)]}. Keep one row of each id."
+                    f"{self.path}: has {name} with {self.twice[str(name)]}. Keep one row of each "
+                    "id."
                 )
             warning = warning_of(self.warning_name, float(self.warning[row]))
             return StatedRedshift(float(self.redshift[row]), warning, self.path)
