@@ -18,7 +18,7 @@ from targetsel.spectra.reading import (
 )
 from targetsel.spectra.redshifts import SpectrumOptions
 from tests.real_data import real
-from tests.spectra.survey_files import galaxy, write_desi, write_redrock
+from tests.spectra.survey_files import ARMS, galaxy, write_desi, write_redrock
 
 ONE, TWO, THREE = 39633297352951412, 39633297352951413, 39633300968442591
 
@@ -309,6 +309,14 @@ def test_fluxes_in_another_unit_are_brought_to_the_others(tmp_path):
             {"arms": "BR", "change": {"R_WAVELENGTH": 5760.3 + 0.8 * np.arange(2326)}},
             ": arm R is not on the grid of arm B, of 0.8 Angstrom; expected",
         ),
+        (
+            {"change": {"B_WAVELENGTH": np.append(3600 + 0.8 * np.arange(2750), np.inf)}},
+            ": B_WAVELENGTH has shape (2751,), expected one list of wavelengths that increase",
+        ),
+        (
+            {"fibermap": {"TARGETID": np.array([2**63 + 5], np.uint64)}},
+            ": FIBERMAP has the TARGETID 9223372036854775813, expected less than 2^63. Copy",
+        ),
         ({"units": {"B_FLUX": "adu"}}, ": flux unit is 'adu', expected flux density per unit"),
         ({"units": {"B_IVAR": "adu"}}, ": 'B_IVAR' is in 'adu', but flux is in"),
         ({"units": {"B_WAVELENGTH": "Hz"}}, ": wavelength unit is 'Hz', expected a length"),
@@ -317,6 +325,22 @@ def test_fluxes_in_another_unit_are_brought_to_the_others(tmp_path):
 def test_files_that_make_no_sense_are_refused_in_a_line(wrong, message, tmp_path):
     path = write_desi(tmp_path / "c.fits", [ONE], **({"arms": "B"} | wrong))
     assert error_of(path).startswith(message)
+
+
+def test_wavelengths_in_single_precision_join_the_arms_all_the_same(tmp_path):
+    waves = {f"{arm}_WAVELENGTH": low + 0.8 * np.arange(round((high - low) / 0.8) + 1)
+             for arm, (low, high) in ARMS.items()}  # fmt: skip
+    rounded = {name: each.astype(np.float32) for name, each in waves.items()}
+    (exact,) = read_spectra(write_desi(tmp_path / "a.fits", [ONE]), 0.1)
+    (single,) = read_spectra(write_desi(tmp_path / "b.fits", [ONE], change=rounded), 0.1)
+    assert np.abs(single.wavelength - exact.wavelength).max() < 1e-3
+    assert single.flux.tolist() == exact.flux.tolist()
+
+
+def test_a_file_whose_first_header_says_air_is_refused(tmp_path):
+    path = write_desi(tmp_path / "c.fits", [ONE], arms="B")
+    fits.setval(path, "AIRORVAC", value="air")
+    assert error_of(path).startswith(": wavelengths are in air (header: AIRORVAC = 'air')")
 
 
 def test_wavelengths_in_air_are_refused(tmp_path):

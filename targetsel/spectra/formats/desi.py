@@ -137,7 +137,8 @@ class Grid:
         """
         if len(arms) == 1:
             return cls(arms[0].wavelength, (np.arange(len(arms[0].wavelength)),))
-        step = float(np.median(np.diff(arms[0].wavelength)))
+        first = arms[0].wavelength
+        step = float(first[-1] - first[0]) / (len(first) - 1)  # exact also in single precision
         start = float(min(arm.wavelength[0] for arm in arms))
         places: list[np.ndarray] = []
         for arm in arms:
@@ -289,9 +290,14 @@ def _fibermap(opened: OpenSpectra) -> dict[str, np.ndarray]:
             raise SpectrumError(
                 f"{place}: {name} of FIBERMAP holds {values.dtype}, expected {expected}"
             )
-    fibers["TARGETID"] = fibers["TARGETID"].astype(np.int64)
     if not len(fibers["TARGETID"]):
         raise SpectrumError(f"{place}: FIBERMAP has no rows; expected one for each spectrum")
+    if (largest := int(fibers["TARGETID"].max())) >= 2**63:
+        raise SpectrumError(
+            f"{place}: FIBERMAP has the TARGETID {largest}, expected less than 2^63. Copy the file "
+            "again."
+        )
+    fibers["TARGETID"] = fibers["TARGETID"].astype(np.int64)
     return fibers
 
 
@@ -302,6 +308,7 @@ def _arms(opened: OpenSpectra, n_rows: int) -> list[ArmSpectra]:
     """The arms of a file, the bluest first."""
     found = (_ARM.fullmatch(hdu.name) for hdu in opened.hdus)
     names = list(dict.fromkeys(each[1] for each in found if each))
+    check_vacuum(opened.place, opened.hdus[0].header)
     arms = [_arm(opened, name, n_rows) for name in names]
     return sorted(arms, key=lambda arm: float(arm.wavelength[0]))
 
@@ -325,7 +332,7 @@ def _arm(opened: OpenSpectra, name: str, n_rows: int) -> ArmSpectra:
             header = dict(hdu.header)
         check_vacuum(place, header)
     wavelength = in_angstrom(place, parts["WAVELENGTH"].astype(np.float64), units["WAVELENGTH"])
-    if wavelength.ndim != 1 or len(wavelength) < 2 or not (np.diff(wavelength) > 0).all():
+    if wavelength.ndim != 1 or len(wavelength) < 2 or not _increases(wavelength):
         raise SpectrumError(
             f"{place}: {name}_WAVELENGTH has shape {wavelength.shape}, expected one list of "
             "wavelengths that increase"
@@ -341,6 +348,10 @@ def _arm(opened: OpenSpectra, name: str, n_rows: int) -> ArmSpectra:
     of_noise = noise_scale(place, units["FLUX"], units["IVAR"], f"{name}_IVAR", has_ivar=True)
     scales = float(f"{scale:.12g}"), float(f"{of_noise / scale**2:.12g}")  # exact powers of ten
     return ArmSpectra(name, wavelength, parts["FLUX"], parts["IVAR"], parts.get("MASK"), scales)
+
+
+def _increases(wavelength: np.ndarray) -> bool:
+    return bool(np.isfinite(wavelength).all() and (np.diff(wavelength) > 0).all())
 
 
 # ---------------------------------------------------------------- redshifts
