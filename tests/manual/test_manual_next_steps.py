@@ -15,7 +15,7 @@ import pytest
 from targetsel.manual.messages import REMARK, Message, messages
 
 VERBS = """
-    add ask begin check choose compare convert copy correct create cut decompress delete
+    add ask begin calibrate check choose compare convert copy correct create cut decompress delete
     download drop encode export fetch fit flatten format free give guarantee import join keep
     leave list look loosen make mark mask measure mend merge move name narrow observe pack
     predict put query quote read remove rename repeat replace report resample restore run save
