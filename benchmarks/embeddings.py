@@ -1,10 +1,11 @@
 """What an ensemble learns from vectors in place of images, on a mock sky: SIMULATED images.
 
-    targetsel mock --n 7311 --seed 7 --held-out -o sky/
-    python benchmarks/embeddings.py sky/ --work FOLDER [--members 3] [--epochs 30] [--noise 8]
+    python benchmarks/embeddings.py TRAINING_SKY TEST_SKY --work FOLDER
+        [--n 36000] [--members 3] [--epochs 12] [--noise 8]
 
-No galaxy of the sky may have had a part in the training of --ensemble. Ensembles are trained on
-the sky's spectra and tested on the galaxies that all of them leave aside, the same for each:
+Skies are folders that `targetsel mock` wrote; no galaxy of the second may have had a part in the
+training of --ensemble. Ensembles are trained on the first sources of the first sky, and on their
+spectra without noise, as the shipped ensembles were:
 
     features        vectors are the features of --ensemble, as `targetsel embed` writes them
     with magnitudes the same, and the catalog's magnitudes
@@ -42,25 +43,43 @@ RMSE = 0  # place in `latent_errors`
 AT_ONCE = 1024
 
 
-def vectors_of(sky: Sky, given: argparse.Namespace) -> dict[str, Path]:
-    """The file of vectors of each contender."""
-    features = given.work / "features.parquet"
+def vectors_of(catalog: Path, folder: Path, given: argparse.Namespace) -> dict[str, Path]:
+    """The file of vectors of each contender for the sources of a catalog, written to a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    features = folder / "features.parquet"
     if not features.exists():
-        catalog = sky.folder / "catalog.parquet"
-        ts.embed(catalog, sky.store, given.ensemble, features, threads=given.threads)
+        store = catalog.parent / "cutouts"
+        ts.embed(catalog, store, given.ensemble, features, threads=given.threads)
+    ids = pq.read_table(catalog, columns=["source_id"])["source_id"]
     rng = np.random.default_rng(0)
-    made = {
-        "photometry": np.ones((len(sky), 2)),
-        "noise": rng.normal(size=(len(sky), given.noise)),
-    }
+    made = {"photometry": np.ones((len(ids), 2)), "noise": rng.normal(size=(len(ids), given.noise))}
     for name, values in made.items():
-        table = pa.table({"source_id": sky.source_id, "embedding": list(values)})
-        pq.write_table(table, given.work / f"{name}.parquet")
-    own = {name: given.work / f"{name}.parquet" for name in made}
+        table = pa.table({"source_id": ids, "embedding": list(values)})
+        pq.write_table(table, folder / f"{name}.parquet")
+    own = {name: folder / f"{name}.parquet" for name in made}
     return {"features": features, "with magnitudes": features, **own}
 
 
-def trained(name: str, vectors: Path, sky: Sky, given: argparse.Namespace) -> ts.Ensemble:
+def first_sources(sky: Path, n: int, folder: Path) -> Path:
+    """The catalog of a sky's first n sources, with their spectra without noise beside it.
+
+    Returns
+    -------
+    Path
+        The catalog; cutouts are those of the sky.
+    """
+    catalog = folder / "catalog.parquet"
+    if not catalog.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "cutouts").symlink_to((sky / "cutouts").resolve())
+        columns = ["source_id", "flux_true"]
+        spectra = pq.read_table(sky / "spectra.parquet", columns=columns).slice(0, n)
+        pq.write_table(spectra.rename_columns(["source_id", "flux"]), folder / "spectra.parquet")
+        pq.write_table(pq.read_table(sky / "catalog.parquet").slice(0, n), catalog)
+    return catalog
+
+
+def trained(name: str, vectors: Path, catalog: Path, given: argparse.Namespace) -> ts.Ensemble:
     """The ensemble of a contender, from the work folder if it is there."""
     folder = given.work / name.replace(" ", "-")
     if not (folder / "card.json").exists():
@@ -68,8 +87,8 @@ def trained(name: str, vectors: Path, sky: Sky, given: argparse.Namespace) -> ts
             output=folder,
             embeddings=vectors,
             photometry=name != "features",
-            spectra=sky.folder / "spectra.parquet",
-            catalog=sky.folder / "catalog.parquet",
+            spectra=catalog.parent / "spectra.parquet",
+            catalog=catalog,
             decoder=given.ensemble,
             members=given.members,
             epochs=given.epochs,
@@ -98,29 +117,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("sky", type=Path, help="folder of the sky")
+    parser.add_argument("training_sky", type=Path, help="folder of the sky to learn from")
+    parser.add_argument("test_sky", type=Path, help="folder of a sky of held-out galaxies")
     parser.add_argument("--work", type=Path, required=True, help="folder of vectors and ensembles")
     parser.add_argument("--ensemble", default="mock-ps1", help="directory, or a shipped one's name")
+    parser.add_argument("--n", type=int, default=36_000, help="sources to learn from")
     parser.add_argument("--members", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--noise", type=int, default=8, help="numbers of a vector of noise")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--resamplings", type=int, default=1000)
     given = parser.parse_args()
-    given.work.mkdir(parents=True, exist_ok=True)
-    sky, catalog = Sky.read(given.sky), Catalog.read(given.sky / "catalog.parquet")
+    test, catalog = Sky.read(given.test_sky), Catalog.read(given.test_sky / "catalog.parquet")
     own = ts.Ensemble.read(given.ensemble, calibrated=False)
-    ensembles: dict[str, Any] = {NETWORKS: (own, InputsById(sky.store))}
-    for name, path in vectors_of(sky, given).items():
-        ensemble = trained(name, path, sky, given)
-        ensembles[name] = ensemble, InputsById(embeddings=Embeddings.open(path))
-    aside = {
-        name: pq.read_table(given.work / name.replace(" ", "-") / "held_out.parquet")
-        for name in CONTENDERS
-    }
-    ids = sorted(set.intersection(*({*each["source_id"].to_pylist()} for each in aside.values())))
-    rows = places(sky.source_id, np.array(ids))
-    test, chosen = sky.take(rows), catalog.take(rows)
+    known = first_sources(given.training_sky, given.n, given.work / "known")
+    learnt_from = vectors_of(known, given.work / "known", given)
+    ensembles: dict[str, Any] = {NETWORKS: (own, InputsById(test.store))}
+    tested_on = vectors_of(given.test_sky / "catalog.parquet", given.work / "test", given)
+    for name in CONTENDERS:
+        ensemble = trained(name, learnt_from[name], known, given)
+        ensembles[name] = ensemble, InputsById(embeddings=Embeddings.open(tested_on[name]))
+    chosen = catalog.take(places(catalog.source_id, test.source_id))
     found = {name: predicted(*each, chosen) for name, each in ensembles.items()}
     good = np.all([np.isfinite(each).all(axis=1) for each in found.values()], axis=0)
     test = test.take(good)
