@@ -183,7 +183,7 @@ def read_known(
     if joined:
         raise CatalogError(
             f"{scored}: has redshifts from elsewhere, which are no prediction of the ensemble. "
-            "Calibrate by the scored catalog as it was."
+            "Give the scored catalog as it was."
         )
     predicted = (*PROXIES, PHOTOZ) if predicts_redshift(schema) else PROXIES
     needed = [MAGNITUDE, "member_mean", "member_cov", *(name + QUANTILES for name in predicted)]

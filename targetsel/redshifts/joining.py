@@ -17,7 +17,6 @@ from targetsel.redshifts.reading import read_distributions
 from targetsel.scored.columns import predicts_redshift, scored_columns
 from targetsel.scored.file import ScoredFile
 from targetsel.scored.slim import compression
-from targetsel.scoring.rows import summarise
 from targetsel.selection.sources import Sources
 from targetsel.spectra.photoz import PHOTOZ
 from targetsel.spectra.proxies import (
@@ -157,6 +156,8 @@ def _columns(
     piece: pa.Table, fields: list[pa.Field], given: np.ndarray, combine: bool
 ) -> dict[str, np.ndarray]:
     """The columns of N sources that change, by name."""
+    from targetsel.scoring.rows import summarise  # with torch, which `docs` does without
+
     joint = updated(Sources(piece).posterior, given, combine)
     columns = summarise(joint.posterior)
     for name, others in correlated(pa.schema(fields)).items():
