@@ -121,6 +121,20 @@ OTHERS: dict[str, Any] = {"onnxruntime": OnnxRuntimeEngine, "openvino": OpenVino
 ENGINES = (TORCH, *OTHERS)
 
 
+def device_of(name: str) -> torch.device:
+    """The device of PyTorch that has this name, such as "cpu" or "cuda".
+
+    Raises
+    ------
+    EnsembleError
+        If there is no such device.
+    """
+    try:
+        return torch.device(name)
+    except (RuntimeError, TypeError):
+        raise EnsembleError(f"device {name}: is not known. Use cpu or cuda.") from None
+
+
 def check_engine(name: str, device: torch.device) -> None:
     """Raise unless there is such an engine, it runs on this device, and it is installed.
 
@@ -130,6 +144,8 @@ def check_engine(name: str, device: torch.device) -> None:
     """
     if name not in ENGINES:
         raise EnsembleError(unknown("engine", name, ENGINES))
+    if name == TORCH and device.type == "cuda" and not torch.cuda.is_available():
+        raise EnsembleError(f"device {device}: this machine or PyTorch has no CUDA. Use cpu.")
     if name == TORCH:
         return
     if device.type != "cpu":

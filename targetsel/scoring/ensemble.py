@@ -38,6 +38,7 @@ from targetsel.scoring.engines import (
     Engine,
     Members,
     check_engine,
+    device_of,
     engine_version,
     start_engine,
 )
@@ -325,12 +326,12 @@ class Ensemble:
         Raises
         ------
         EnsembleError
-            If there is no such ensemble or engine, the engine does not run on the device, or files
-            are missing, damaged or do not fit together.
+            If there is no such ensemble, engine or device, the engine does not run on the device,
+            or files are missing, damaged or do not fit together.
         ExtraError
             If the engine is not installed.
         """
-        check_engine(engine, torch.device(device))
+        check_engine(engine, device_of(device))
         folder = find_ensemble(name_or_folder)
         card = read_card(folder)
         for name, expected in card["files"].items():

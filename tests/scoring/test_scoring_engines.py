@@ -208,3 +208,11 @@ def test_an_engine_does_not_tell_its_makers_that_it_is_used(engine, tmp_path):
     ran = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert (ran.returncode, ran.stdout) == (0, "(1, 2, 8)\n"), ran.stderr
     assert not [path for path in home.rglob("*") if path.is_file()]
+
+
+def test_a_device_that_is_not_there_is_refused_in_a_line(monkeypatch):
+    with pytest.raises(EnsembleError, match=r"device gpu: is not known\. Use cpu or cuda"):
+        Ensemble.read(device="gpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(EnsembleError, match="device cuda: this machine or PyTorch has no CUDA"):
+        Ensemble.read(device="cuda")
