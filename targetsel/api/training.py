@@ -98,7 +98,7 @@ def train(
     init : str or Path, optional
         Ensemble to start from: a folder, or the name of a shipped one.
     bands : str, optional
-        Such as "g,r,i"; by default those of the store.
+        Such as "gri" or "VIS,Y,J"; by default those of the store.
     size : int, optional
         Width of the central part of cutouts to use [pixel].
     bin : int, optional
@@ -165,6 +165,8 @@ def train(
     1
     """
     from targetsel.errors import OutputError
+    from targetsel.photometry.bands import parse_bands
+    from targetsel.scoring.engines import TORCH, check_engine, device_of
     from targetsel.scoring.ensemble import Ensemble
     from targetsel.training.ensemble_training import of_epochs, train_into
     from targetsel.training.files import TrainingFiles
@@ -172,6 +174,7 @@ def train(
 
     if output is None:
         raise OutputError("no folder for the new ensemble. Name one: --output FOLDER.")
+    check_engine(TORCH, device_of(device))
     files = TrainingFiles(
         path_of(store),
         path_of(spectra),
@@ -189,7 +192,7 @@ def train(
         files,
         preset,
         survey=survey,
-        bands=None if bands is None else tuple(band.strip() for band in bands.split(",")),
+        bands=None if bands is None else parse_bands(bands),
         size=size,
         binning=bin,
         seed=seed,

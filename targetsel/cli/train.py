@@ -98,7 +98,7 @@ def train(
         typer.Option(help="Ensemble to start from: a folder, or the name of a shipped one."),
     ] = None,
     bands: Annotated[
-        str | None, typer.Option(help="Bands, such as g,r,i. Default: those of the store.")
+        str | None, typer.Option(help="Bands, such as gri or VIS,Y,J. Default: those of the store.")
     ] = None,
     size: Annotated[
         int | None,

@@ -35,6 +35,7 @@ from targetsel.tables.types import held, is_list, is_number
 
 NUMBERS_AT_ONCE = 1 << 22  # read together, whatever the length of a vector
 SHORTEST = 2  # numbers; of fewer there is no need for a list
+MOST_NAMED = 12  # columns that a message names
 MODEL = "model"  # entry of a footer, or of a schema's or a column's metadata
 EXPECTED = "expected a column with a list of numbers in each row, all of one length"
 _FIRST_BYTES = 1 << 256
@@ -109,7 +110,9 @@ class Embeddings:
         else:
             rows = InMemory(table_of(table, str(path)))
         if not rows.num_rows:
-            raise CatalogError(f"{path}: has no rows; expected a vector for each source.")
+            raise CatalogError(
+                f"{path}: has no rows; expected a vector for each source. Write it again."
+            )
         name = position_columns(path).get("source_id")
         id_column = find_column(path, rows.schema.names, "source_id", given=name)
         found = _column_of(path, rows.schema, id_column, column)
@@ -167,6 +170,12 @@ def _storage(kind: pa.DataType) -> pa.DataType:
     return kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
 
 
+def _first(names: list[str]) -> str:
+    """The first names of columns, and how many more there are."""
+    more = len(names) - MOST_NAMED
+    return ", ".join(names[:MOST_NAMED]) + (f" and {more:,} more" if more > 0 else "")
+
+
 def _may_hold_vectors(kind: pa.DataType) -> bool:
     kind = _storage(kind)
     return is_list(kind) and is_number(kind.value_type)
@@ -177,17 +186,21 @@ def _column_of(
 ) -> _VectorColumn:
     """The column of vectors: the one named, or the only one."""
     names = [each.name for each in schema if _may_hold_vectors(each.type)]
-    known = f"Its vectors are in {', '.join(names)}." if names else "It has no vectors."
+    known = f"Its vectors are in {_first(names)}." if names else "It has no vectors."
     if name is None:
         if not names:
-            others = [each for each in schema.names if each != id_column]
+            others = [
+                f"{each.name} ({held(_storage(each.type))})"
+                for each in schema
+                if each.name != id_column
+            ]
             raise CatalogError(
-                f"{path}: no column of vectors among {', '.join(others[:12]) or 'its columns'}; "
+                f"{path}: no column of vectors among {_first(others) or 'its columns'}; "
                 f"{EXPECTED}. Write them so, as Parquet or FITS; CSV cannot hold them."
             )
         if len(names) > 1:
             raise CatalogError(
-                f"{path}: has several columns of vectors: {', '.join(names)}. Name the one to use "
+                f"{path}: has several columns of vectors: {_first(names)}. Name the one to use "
                 "with --embedding-col."
             )
         name = names[0]
@@ -251,7 +264,10 @@ def _copied(
             ids.append(source_ids)
         if length < SHORTEST:
             what = f"lists of {counted(length, 'number')}" if length else "no vector in any row"
-            raise CatalogError(f"{path}, column '{field.name}': holds {what}; {EXPECTED}.")
+            raise CatalogError(
+                f"{path}, column '{field.name}': holds {what}; {EXPECTED}. "
+                "Write the vectors again, or name another column with --embedding-col."
+            )
         found = np.concatenate(ids)
         return found, _mapped(scratch, kind, (len(found), length))
 

@@ -79,7 +79,7 @@ class VectorPlan(DocumentModel):
         Raises
         ------
         EnsembleError
-            If none of them has a vector of finite numbers.
+            If none of them has a vector of finite numbers, or all have the same one.
         """
         order = np.argsort(uniform(source_id, 0, "scales of vectors")[:, 0], kind="stable")
         chosen = embeddings.read(source_id[order[:MOST_MEASURED]])
@@ -91,6 +91,8 @@ class VectorPlan(DocumentModel):
                 f"{embeddings.described}: no vector of finite numbers for any of the "
                 f"{len(source_id):,} sources with labels. Give the embeddings of these sources."
             )
+        if len(numbers) > 1:
+            _check_differ(numbers[:, : embeddings.length], embeddings)
         middle, scale = _scales(numbers)
         values = {
             "column": embeddings.column,
@@ -176,6 +178,15 @@ class VectorPlan(DocumentModel):
                 bands = [Band.parse(name) for name in self.bands]
                 found[:, 1] = vectors.brightness[:, max(bands.index(of_magnitude(bands)), 1)]
         return found
+
+
+def _check_differ(vectors: np.ndarray, embeddings: Embeddings) -> None:
+    if (vectors == vectors[0]).all():
+        raise EnsembleError(
+            f"{embeddings.described}: the same vector for all {len(vectors):,} sources "
+            "with labels; expected vectors that differ. Write them again, or name another column "
+            "with --embedding-col."
+        )
 
 
 def _scales(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -259,7 +259,8 @@ def validation(ensemble: Ensemble, posterior: LatentPosterior, test: Labels) -> 
     images = " (simulated images)" if test.simulated else ""
 
     def r2(weight: np.ndarray) -> np.ndarray:
-        return 1 - mean_of(error)(weight) / variance_of(test.mean)(weight)
+        with np.errstate(divide="ignore", invalid="ignore"):  # of few sources all may be the same
+            return 1 - mean_of(error)(weight) / variance_of(test.mean)(weight)
 
     figures = {
         "rmse": lambda w: np.sqrt(mean_of(error)(w).mean()),

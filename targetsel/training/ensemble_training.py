@@ -131,8 +131,10 @@ def _train(
     report: Report,
 ) -> None:
     """Train, assemble, test and write the ensemble."""
-    what, lacks = ("embeddings", "a vector") if store.cutouts is None else ("cutouts", "pixels")
-    report(f"{len(labels)} sources have {what} and labels")
+    lacks = "pixels" if store.embeddings is None else "a usable vector"
+    if None not in (store.cutouts, store.embeddings):
+        lacks = "pixels or a usable vector"
+    report(f"{len(labels)} sources have {_seen(plan)} and labels")
     learnt = "latents and redshift" if plan.network.redshift is not None else "latents"
     report(f"to be learnt: {learnt}")
     for line in labels.selection.lines() if labels.selection else ():
@@ -141,7 +143,7 @@ def _train(
         if count:
             report(f"left out: {count} {reason}")
     if store.embeddings is not None:
-        report(f"embeddings: {plan.inputs.described}")
+        report(f"the networks see: {plan.inputs.described}")
     pixels = PreparedCutouts.of(
         work, store, labels.source_id, plan.inputs, position=labels.position
     )
@@ -286,12 +288,18 @@ def _check_latents(labels: Labels, plan: TrainingPlan, decoder: Decoder) -> None
         )
 
 
+def _seen(plan: TrainingPlan) -> str:
+    """What the networks take of a source, in words before "and labels"."""
+    kinds = {"cutouts": plan.inputs.cutouts, "embeddings": plan.inputs.vectors}
+    return ", ".join(name for name, each in kinds.items() if each is not None)
+
+
 def _check_enough(n: int, plan: TrainingPlan) -> None:
     fewest = min(plan.recipe.batch, FEWEST_IN_BATCH)
     if n < fewest:
         raise EnsembleError(
             f"{counted(n, 'source')} to train on; expected at least one batch of {fewest}. Give "
-            "more sources with both cutouts and labels."
+            f"more sources that have {_seen(plan)} and labels."
         )
 
 

@@ -129,7 +129,16 @@ def test_a_table_that_has_no_such_column_names_those_with_vectors(tmp_path):
 def test_what_is_no_vector_is_refused_in_a_line(tmp_path, lists, words):
     message = refused(pa.table({"source_id": IDS, "embedding": lists}), tmp_path)
     assert words in message.replace(" numbers and of ", " and of ")
+    assert message.count(". ") == 1  # what was expected, and the next step
     assert message.endswith(".")
+
+
+def test_a_table_without_vectors_says_what_its_columns_hold(tmp_path):
+    held = {"id": IDS, "cube": [[[1.0]]] * 6, "words": list("abcdef")}
+    said = refused(pa.table(held), tmp_path)
+    assert "among cube (lists of lists of numbers), words (text);" in said
+    many = {f"v{k}": [[1.0, 2.0]] * 6 for k in range(15)}
+    assert "v10, v11 and 3 more. Name the one" in refused(pa.table({"id": IDS, **many}), tmp_path)
 
 
 def test_tables_without_ids_or_rows_are_refused(tmp_path):

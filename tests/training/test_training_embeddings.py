@@ -86,8 +86,21 @@ def test_vectors_that_hold_the_latents_predict_them(trained):
     assert "input" not in card
     assert card["embeddings"]["model"] == "Toy-1"
     assert card["embeddings"]["length"] == LENGTH
-    assert card["training"]["left_out"] == {"without a vector": 2}
+    assert card["training"]["left_out"] == {"without a usable vector": 2}
     assert card["validation"]["rmse"]["value"] < 0.7
+
+
+def test_one_vector_for_all_sources_is_refused(tmp_path):
+    ids = toy_labels().source_id
+    path = write_vectors(tmp_path / "e.parquet", ids, np.ones((N, LENGTH)))
+    with pytest.raises(EnsembleError, match=r"the same vector for all .* Write them again"):
+        VectorPlan.of(Embeddings.open(path), ids)
+
+
+def test_too_few_vectors_are_said_to_be_few_embeddings(tmp_path, folder, store):
+    few = toy_labels().take(np.arange(9))
+    with pytest.raises(EnsembleError, match="more sources that have embeddings and labels"):
+        train_into(tmp_path / "few", store, few, plan_of(store), toy_decoder(), quiet)
 
 
 def test_sources_without_a_usable_vector_keep_their_row_and_say_why(folder, trained, store):
