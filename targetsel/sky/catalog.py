@@ -517,8 +517,10 @@ def find_column(
     if len(found) == 1:
         return found[0]
     what = _ROLES.get(role, role)
-    remedy = f"Rename the column to '{role}'"
-    remedy += f", or give {option} to a command that takes it." if option else "."
+    remedy = f"Rename the column to '{role}'."
+    if option:
+        rename = f", where the command has it, or rename it to '{role}'" if option[0] == "-" else ""
+        remedy = f"Give the column with {option}{rename}."
     if found:
         listed = ", ".join(found)
         raise CatalogError(f"{path}: several columns may be the {what}: {listed}. {remedy}")

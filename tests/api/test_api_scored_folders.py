@@ -13,6 +13,7 @@ import pytest
 import targetsel as ts
 from targetsel.rules.known import known_of, rule_columns
 from targetsel.scored.file import ScoredFile
+from targetsel.scored.known_columns import with_known
 from targetsel.tables.any_format import is_simulated
 from targetsel.tables.parquet import read_footer
 from tests.calibration.known_sky import write_known
@@ -205,4 +206,5 @@ def test_known_sources_in_a_folder_are_calibrated_and_compared_as_in_one_file(
 
 def test_rules_know_the_columns_of_a_folder_as_those_of_the_file(here):
     assert rule_columns(Path("hats")) == rule_columns(Path(ONE))
-    assert known_of(Path("hats")) == (ScoredFile(Path("hats")).schema, known_of(Path(ONE))[1])
+    of_folder = with_known(ScoredFile(Path("hats")).schema)
+    assert known_of(Path("hats")) == (of_folder, known_of(Path(ONE))[1])

@@ -389,7 +389,7 @@ def test_filter_of_the_header_names_the_band(cards, bands, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "filter_name", ["R", "I", "B", "F814W", "clear", "g,r", "J", "gri", "rprime"]
+    "filter_name", ["R", "I", "B", "F814W", "clear", "g,r", "L", "gri", "rprime"]
 )
 def test_filter_that_is_none_of_the_bands_is_asked_for(filter_name, tmp_path):
     write(tmp_path / "7.fits", sky(FILTER=filter_name))
