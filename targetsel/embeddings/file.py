@@ -22,11 +22,12 @@ import pyarrow as pa
 from targetsel.embeddings.vectors import Vectors
 from targetsel.errors import CatalogError, counted, did_you_mean
 from targetsel.sky.catalog import find_column
-from targetsel.tables.any_form import AnyTable, paths_in, table_of
+from targetsel.tables.any_form import AnyTable
+from targetsel.tables.any_format import opened
 from targetsel.tables.columns import matrix
 from targetsel.tables.files import PARQUET_SUFFIXES
 from targetsel.tables.folders import ParquetFiles, files_of
-from targetsel.tables.formats import InMemory, open_table
+from targetsel.tables.formats import InMemory
 from targetsel.tables.hats_properties import position_columns
 from targetsel.tables.ids import IdIndex, exact_ids
 from targetsel.tables.parquet import footer_in, says_simulated
@@ -102,13 +103,7 @@ class Embeddings:
         """
         if isinstance(table, Embeddings):
             return table
-        path: Path | str = "the embeddings"
-        rows: ParquetFiles | InMemory
-        if paths := paths_in([table]):
-            path = paths[0]
-            rows = open_table(path)
-        else:
-            rows = InMemory(table_of(table, str(path)))
+        path, rows = opened(table, "the embeddings")
         if not rows.num_rows:
             raise CatalogError(
                 f"{path}: has no rows; expected a vector for each source. Write it again."

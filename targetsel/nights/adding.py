@@ -24,17 +24,17 @@ ROWS = 1_048_576
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class VisibleSources(Rows):
-    """Sources of a catalog with the columns of their visibility.
+class WithRemarks(Rows):
+    """Sources with columns about nights added, and what is to be said of them.
 
     Attributes
     ----------
     table : pa.Table, N rows
-        The catalog's columns, and those of the visibility after them.
+        Their own columns, and those that were added after them.
     remarks : tuple of str
-        When it is dark, and what to be careful about.
+        When it is dark, what was found, and what to be careful about.
     footer : dict
-        That of the catalog, with what was asked under "visibility".
+        That of their file, with what was asked.
     """
 
     table: pa.Table
@@ -46,6 +46,21 @@ class VisibleSources(Rows):
 
     def _notes(self) -> Mapping[str, Any]:
         return self.footer
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class VisibleSources(WithRemarks):
+    """Sources of a catalog with the columns of their visibility.
+
+    Attributes
+    ----------
+    table : pa.Table, N rows
+        The catalog's columns, and those of the visibility after them.
+    remarks : tuple of str
+        When it is dark, and what to be careful about.
+    footer : dict
+        That of the catalog, with what was asked under "visibility".
+    """
 
     def summary(self) -> str:
         """The number of sources, how many are up, and the remarks."""

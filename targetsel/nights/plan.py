@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from targetsel.errors import VisibilityError, counted, unknown
+from targetsel.nights.adding import WithRemarks
 from targetsel.nights.ephemeris import mjd_of
 from targetsel.nights.listed import DONE, LONGEST, PLANNED, STATUS, ListedSources, seconds_of
 from targetsel.nights.schedule import PossibleExposures, begins, most_valuable
 from targetsel.nights.visibility import Paths, Visibility, directions_of
 from targetsel.tables.any_form import AnyTable
 from targetsel.tables.columns import Column
-from targetsel.tables.rows import Rows
 
 INSTRUMENTS = ("slit",)
 OVERHEAD = "5 min"
@@ -63,7 +63,7 @@ COLUMNS = (
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class NightPlan(Rows):
+class NightPlan(WithRemarks):
     """Targets in the order of the night, and after them those that are not planned.
 
     Attributes
@@ -75,16 +75,6 @@ class NightPlan(Rows):
     footer : dict
         That of the list, with what was asked under "night".
     """
-
-    table: pa.Table
-    remarks: tuple[str, ...] = ()
-    footer: Mapping[str, Any] = field(default_factory=dict)
-
-    def _of(self, table: pa.Table) -> Self:
-        return type(self)(table, self.remarks, self.footer)
-
-    def _notes(self) -> Mapping[str, Any]:
-        return self.footer
 
     @property
     def planned(self) -> NightPlan:

@@ -18,10 +18,11 @@ import pyarrow as pa
 from targetsel.documents.units import exact_factor
 from targetsel.errors import CatalogError, did_you_mean
 from targetsel.sky.positions import healpix_of
-from targetsel.tables.any_form import AnyTable, paths_in, table_of
+from targetsel.tables.any_form import AnyTable
+from targetsel.tables.any_format import opened
 from targetsel.tables.columns import floats, unit_of
 from targetsel.tables.folders import ParquetFiles
-from targetsel.tables.formats import InMemory, open_table
+from targetsel.tables.formats import InMemory
 from targetsel.tables.hats_properties import position_columns
 from targetsel.tables.ids import exact_id_type, exact_ids, keys_of
 from targetsel.tables.parquet import described, read_footer
@@ -196,13 +197,7 @@ class CatalogFile:
         """
         if isinstance(catalog, CatalogFile):
             return catalog
-        path: Path | str = "the catalog"
-        rows: ParquetFiles | InMemory
-        if paths := paths_in([catalog]):
-            path = paths[0]
-            rows = open_table(path)
-        else:
-            rows = InMemory(table_of(catalog, str(path)))
+        path, rows = opened(catalog, "the catalog")
         known = catalog.columns if isinstance(catalog, Catalog) else position_columns(path)
         named = (ra_col or known.get("ra"), dec_col or known.get("dec"))
         return cls.of(path, rows, *named, id_col or known.get("source_id"))

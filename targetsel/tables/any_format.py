@@ -9,8 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from targetsel.errors import CatalogError, TargetselError
+from targetsel.tables.any_form import AnyTable, paths_in, table_of
 from targetsel.tables.files import ASTROPY_FORMATS, PARQUET_SUFFIXES
-from targetsel.tables.folders import files_of
+from targetsel.tables.folders import ParquetFiles, files_of
 from targetsel.tables.formats import InMemory, open_table
 from targetsel.tables.parquet import footer_in, read_footer, says_simulated
 from targetsel.tables.reading import ParquetReader
@@ -84,3 +85,22 @@ def may_hold_lists(path: Path) -> bool:
 
 def _ending(path: Path) -> str:
     return Path(path.name.lower().removesuffix(".gz")).suffix
+
+
+def opened(thing: AnyTable, called: str) -> tuple[Path | str, ParquetFiles | InMemory]:
+    """The rows of a file in any format or of a table in memory, and its place for messages.
+
+    Parameters
+    ----------
+    thing : str, Path or table
+    called : str
+        What messages call a table in memory, such as "the catalog".
+
+    Raises
+    ------
+    CatalogError
+        If it cannot be read.
+    """
+    if paths := paths_in([thing]):
+        return paths[0], open_table(paths[0])
+    return called, InMemory(table_of(thing, called))
