@@ -114,6 +114,10 @@ class Calculation(Protocol):
         """The least and the largest number that it gives."""
 
     @property
+    def is_flag(self) -> bool:
+        """Whether it is 1 and 0 for true and false, and stands as a condition of its own."""
+
+    @property
     def cautions(self) -> tuple[str, ...]:
         """What to be careful about."""
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
 import numpy as np
+import pyarrow as pa
 
 from targetsel.documents.units import times
 from targetsel.errors import VisibilityError
 from targetsel.expressions.grammar import Branch, Node, TextNode, in_brief
 from targetsel.expressions.units import DEG, PURE, Unit
+from targetsel.nights.ephemeris import mjd_of
 from targetsel.nights.night import altitude_of, dates_of
 from targetsel.nights.sites import Site
 from targetsel.nights.visibility import COLUMNS, Visibility, check_airmass, check_horizon
@@ -21,6 +24,9 @@ from targetsel.rules.calls import CallContext, RuleFunction
 from targetsel.rules.formula import TypedExpression
 from targetsel.tables.columns import floats
 
+BEST_TIME, MOON_UP = "best_time", "moon_up"
+_UNIX_ZERO = mjd_of(datetime.date(1970, 1, 1))
+_RANGES = {BEST_TIME: (-12.0, 12.0), MOON_UP: (0.0, 1.0)}
 _NAMED = {"airmass": False, "horizon": False, "twilight": True}
 T = TypeVar("T")
 
@@ -44,15 +50,27 @@ class NightValue:
 
     @property
     def range(self) -> tuple[float, float]:
-        return next(each.range for each in COLUMNS if each.name == self.name)
+        return _RANGES.get(self.name) or next(
+            each.range for each in COLUMNS if each.name == self.name
+        )
+
+    @property
+    def is_flag(self) -> bool:
+        return self.name == MOON_UP
 
     @property
     def cautions(self) -> tuple[str, ...]:
         return tuple(self.asked.cautions())
 
     def values(self, ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
-        found = self.asked.columns(ra, dec).column(self.name)
-        return floats(found.combine_chunks())
+        found = self.asked.columns(ra, dec).column(self.name).combine_chunks()
+        return self._from_midnight(found) if self.name == BEST_TIME else floats(found)
+
+    def _from_midnight(self, times: pa.Array) -> np.ndarray:
+        """Hours between times, shape (N,), and the mean local midnight of the night each is in."""
+        midnight = self.asked.nights[0].noon + 0.5 - _UNIX_ZERO
+        hours = floats(times.cast(pa.int64())) / 3_600_000 - midnight * 24
+        return (hours + 12) % 24 - 12
 
 
 def _of_night(binder: CallContext, node: Branch) -> TypedExpression:
@@ -71,6 +89,8 @@ def _of_night(binder: CallContext, node: Branch) -> TypedExpression:
     asked = _placed(night, partial(Visibility.of, place, night.value), **limits)
     position = tuple(binder.columns.role(name, node.place) for name in ("ra", "dec"))
     number = f.Calculated(NightValue(asked, node.word, str(node)), position)
+    if node.word == MOON_UP:
+        return TypedExpression(f.Compare("!=", number, f.ZERO), "condition")
     return TypedExpression(number, unit=_UNITS[node.word])
 
 
@@ -127,8 +147,17 @@ _ABOUT = (
         "moon_sep", "in deg", "angle to the Moon when the airmass is least in the dark of a night",
         "moon_sep(KPNO, '2027-03-14') > 30 deg",
     ),
+    (
+        BEST_TIME, "in h from mean local midnight, before it negative",
+        "time at which the airmass is least in the dark of a night",
+        "best_time(KPNO, '2027-03-14') < 0 h",
+    ),
+    (
+        MOON_UP, "a condition", "whether the Moon is up when the airmass is least in the dark",
+        "not moon_up(KPNO, '2027-03-14')",
+    ),
 )  # fmt: skip
-_UNITS = {"airmass_min": None, "hours_up": Unit("h"), "moon_sep": DEG}
+_UNITS = {"airmass_min": None, "hours_up": Unit("h"), "moon_sep": DEG, BEST_TIME: Unit("h")}
 OF_NIGHTS = tuple(
     RuleFunction(
         *(name, help_, (2, 2 + len(_NAMED)), _of_night),

@@ -1,4 +1,4 @@
-"""Rules that ask whether a source is up: hours_up(), airmass_min() and moon_sep()."""
+"""Rules that ask whether and when a source is up, and of the Moon then."""
 
 from __future__ import annotations
 
@@ -75,6 +75,46 @@ def test_rules_choose_by_the_columns_of_visibility(text, column, limits, chosen)
     assert 0 < mask.sum() < len(mask)
 
 
+@pytest.mark.parametrize("night", ["2027-03-14", "2027-03-14/2027-03-20"])
+def test_the_moon_is_up_in_rules_where_it_is_in_the_column_and_unknown_where_that_is_null(night):
+    table = sources()
+    found = Visibility.of("KPNO", night).columns(table["ra"].to_numpy(), table["dec"].to_numpy())
+    column = found["moon_up"].to_pylist()
+    assert {*column} == {True, False, None}
+    for text, value_ in (("moon_up", True), ("not moon_up", False)):
+        mask = holds(bound(f"{text}(KPNO, '{night}')"), Sources(table))
+        assert mask.tolist() == [each is value_ for each in column]
+        assert written(bound(f"{text}(KPNO, '{night}')")) == f"{text}('KPNO', '{night}')"
+
+
+@pytest.mark.parametrize(
+    ("site", "longitude"), [("KPNO", -111.6), ("AAT", 149.1), ("lat=-40 lon=180", 180.0)]
+)
+def test_the_best_time_in_rules_is_hours_from_the_mean_local_midnight_of_the_night(site, longitude):
+    table = sources()
+    asked = Visibility.of(site, "2027-03-14")
+    column = asked.columns(table["ra"].to_numpy(), table["dec"].to_numpy())["best_time"]
+    midnight = np.datetime64("2027-03-15T00:00", "ms") - np.timedelta64(
+        round(longitude * 240_000), "ms"
+    )
+    utc = column.to_pandas().dt.tz_localize(None).to_numpy()
+    hours = (utc - midnight) / np.timedelta64(1, "h")
+    name = site if site.isalnum() else f"'{site}'"
+    number = Binder(CatalogColumns(SCHEMA)).number(parse(f"best_time({name}, '2027-03-14')"))
+    got = value(number, Sources(table))
+    assert np.allclose(got, hours, atol=0.01, equal_nan=True)
+    assert np.nanmin(got) < -3
+    assert np.nanmax(got) > 3
+    before = holds(bound(f"best_time({name}, '2027-03-14') < -90 min"), Sources(table))
+    assert before.tolist() == (got < -1.5).tolist()
+
+
+def test_the_best_time_of_several_nights_is_that_of_the_clock_on_the_best_one():
+    number = Binder(CatalogColumns(SCHEMA)).number(parse("best_time(KPNO, '2027-03-14/2027-04-14')"))
+    found = value(number, Sources(sources()))
+    assert np.nanmax(np.abs(found)) < 6
+
+
 def test_a_source_without_a_position_is_never_chosen_for_being_up():
     table = pa.table({"source_id": [1], "ra": [np.nan], "dec": [3.0]}).cast(SCHEMA)
     for condition in ("hours_up(KPNO, '2027-03-14') >= 0", "not hours_up(KPNO, '2027-03-14') > 1"):
@@ -140,6 +180,8 @@ def test_lint_says_that_a_night_lies_beyond_what_is_known_of_the_earth():
         ("hours_up('lat=69.65 lon=18.96', '2027-06-21') > 2", 34, "it does not get dark"),
         ("moon_sep(KPNO, '2027-03-14') > 2 h", 32, "is in deg, the limit is in h"),
         ("hours_up(KPNO, '2027-03-14') > 30 deg", 32, "is in h, the limit is in deg"),
+        ("best_time(KPNO, '2027-03-14') > 30 deg", 33, "is in h, the limit is in deg"),
+        ("moon_up(KPNO, '2027-03-14') > 0.5", 31, "is true or false, 0.5 is a number"),
         ("hours_up(KPNO, '2027-03-14' > 2", 29, "expected ',' or ')' after '2027-03-14'"),
         ("hours_up(La Silla, '2027-03-14') > 2", 13, "a name of several words stands in quotes"),
         ("hours_up(Gemini-N, '2027-03-14') > 2", 16, "expected ',' or ')' after Gemini"),

@@ -343,6 +343,8 @@ def written(formula: f.Formula) -> str:
             return f"{_bracketed(left)} {name} {_bracketed(right)}"
         case f.Operation(name, parts):
             return f"{name}({', '.join(map(written, parts))})"
+        case f.Compare(operator, f.Calculated(calculation)) if calculation.is_flag:
+            return f"{'not ' if operator == '==' else ''}{calculation.written}"
         case f.Compare(operator, left, right):
             return f"{written(left)} {operator} {written(right)}"
         case f.Missing(inner, negated):
