@@ -110,7 +110,8 @@ def test_the_best_time_in_rules_is_hours_from_the_mean_local_midnight_of_the_nig
 
 
 def test_the_best_time_of_several_nights_is_that_of_the_clock_on_the_best_one():
-    number = Binder(CatalogColumns(SCHEMA)).number(parse("best_time(KPNO, '2027-03-14/2027-04-14')"))
+    run = parse("best_time(KPNO, '2027-03-14/2027-04-14')")
+    number = Binder(CatalogColumns(SCHEMA)).number(run)
     found = value(number, Sources(sources()))
     assert np.nanmax(np.abs(found)) < 6
 
