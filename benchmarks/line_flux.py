@@ -22,12 +22,12 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from targetsel.cli.terminal import print_table
-from targetsel.observing.continuum import Magnitudes
-from targetsel.observing.lines import LINES
 from targetsel.photometry.bands import passbands, synthetic_photometry
 from targetsel.photometry.flux import NJY_PER_NANOMAGGY
 from targetsel.selection.sources import Sources
 from targetsel.spectra.grid import wavelengths
+from targetsel.spectrographs.continuum import Magnitudes
+from targetsel.spectrographs.lines import LINES
 
 SIDES = {
     "oii": ((3696.3, 3716.3), (3738.3, 3758.3)),

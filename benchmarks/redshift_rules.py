@@ -26,7 +26,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from scipy.special import ndtr
 
-from targetsel.observing.lines import ObservedLine
 from targetsel.observing.observation import Observation, write_observed
 from targetsel.redshifts.distributions import of_mixtures
 from targetsel.redshifts.joint import FINELY, STORED
@@ -37,6 +36,7 @@ from targetsel.selection.evaluation import probability
 from targetsel.selection.sources import Sources
 from targetsel.spectra.copula import GROUP
 from targetsel.spectra.proxies import ProxyPosterior
+from targetsel.spectrographs.lines import ObservedLine
 
 LINE, WIDTH = "halpha", "ew_halpha"
 WINDOWS = ((0.1, 0.3), (0.1, 0.15), (0.3, 0.5))

@@ -14,9 +14,9 @@ PACKAGE = Path(__file__).parents[1] / "targetsel"
 # command line alone.
 ORDER = """
 errors version extras plots tasks documents tables remote weights workers jobs statistics
-expressions sky nights photometry imaging spectra embeddings networks surveys scored calibration
-novelty scoring training rules selection redshifts observing partitions priors handoff mock report
-walk api manual cli __main__
+expressions sky nights photometry imaging spectra spectrographs embeddings networks surveys scored
+calibration novelty scoring training rules selection redshifts observing partitions priors handoff
+mock report walk api manual cli __main__
 """.split()  # noqa: SIM905
 
 

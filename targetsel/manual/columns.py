@@ -151,9 +151,9 @@ def _compared() -> Columns:
 
 def _observed() -> Columns:
     from targetsel.nights.visibility import COLUMNS
-    from targetsel.observing.lines import Line
     from targetsel.observing.observation import observed_columns
-    from targetsel.observing.spectrograph import Exposure, Spectrograph
+    from targetsel.spectrographs.lines import Line
+    from targetsel.spectrographs.spectrograph import Exposure, Spectrograph
 
     exposure = Exposure(Spectrograph.find("desi"), 1000, 7)
     line = Line("ew_<line>", ((6564.61, 1.0),))

@@ -113,7 +113,7 @@ TOPICS: dict[str, dict[str, str]] = {
         "Checkpoints, and training that was stopped": "training.optimisation training.members",
     },
     "Predicting an observation": {
-        "The spectrograph": "observing",
+        "The spectrograph": "spectrographs observing",
         "Redshifts": "observing.redshift",
         "Redshifts from elsewhere": "redshifts",
         "Sites": "nights.sites",

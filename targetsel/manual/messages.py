@@ -205,7 +205,8 @@ class _Harvest:
         return {
             "expressions": "RuleError", "rules": "RuleError", "sky": "RuleError",
             "selection": "RuleError", "handoff": "HandoffError", "spectra": "SpectrumError",
-            "observing": "SpectrographError", "mock": "MockError", "imaging": "CutoutError",
+            "observing": "SpectrographError", "spectrographs": "SpectrographError",
+            "mock": "MockError", "imaging": "CutoutError",
             "scoring": "EnsembleError", "calibration": "EnsembleError", "novelty": "EnsembleError",
             "networks": "EnsembleError", "photometry": "CatalogError", "tables": ANY,
             "nights": "VisibilityError",

@@ -18,11 +18,8 @@ from targetsel.errors import SpectrographError
 from targetsel.nights.night import GivenNights
 from targetsel.nights.sites import Site
 from targetsel.nights.visibility import AIRMASS, COLUMNS, Visibility
-from targetsel.observing.continuum import Magnitudes
 from targetsel.observing.derived import DerivedPosterior, between, correlated_scores, draws
-from targetsel.observing.lines import QUANTITIES, Line, ObservedLine, chosen_lines
 from targetsel.observing.redshift import Redshift, of_each
-from targetsel.observing.spectrograph import LONGEST, Exposure, Spectrograph, share_in_fiber
 from targetsel.redshifts.joining import JoinedRedshifts
 from targetsel.scored.columns import (
     NOT_NEEDED,
@@ -43,6 +40,9 @@ from targetsel.spectra.proxies import (
     ProxyPosterior,
     proxy_names,
 )
+from targetsel.spectrographs.continuum import Magnitudes
+from targetsel.spectrographs.lines import QUANTITIES, Line, ObservedLine, chosen_lines
+from targetsel.spectrographs.spectrograph import LONGEST, Exposure, Spectrograph, share_in_fiber
 from targetsel.tables.any_form import AnyTable, paths_in
 from targetsel.tables.columns import NEVER, Column, arrow_column, floats, schema_of
 from targetsel.tables.files import check_table_output

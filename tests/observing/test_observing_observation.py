@@ -9,19 +9,19 @@ from astropy.table import Table
 
 from targetsel.errors import SpectrographError, VisibilityError
 from targetsel.nights.visibility import COLUMNS, Visibility
-from targetsel.observing.continuum import Magnitudes
-from targetsel.observing.lines import ObservedLine, chosen_lines
 from targetsel.observing.observation import Observation, write_observed
 from targetsel.observing.redshift import Redshift
-from targetsel.observing.spectrograph import Exposure
 from targetsel.rules.binding import Binder
 from targetsel.rules.columns import CatalogColumns
 from targetsel.rules.functions import parse
 from targetsel.selection.evaluation import probability
 from targetsel.selection.sources import Sources
+from targetsel.spectrographs.continuum import Magnitudes
+from targetsel.spectrographs.lines import ObservedLine, chosen_lines
+from targetsel.spectrographs.spectrograph import Exposure
 from targetsel.tables.parquet import ParquetSink, described, read_footer, write_table
-from tests.observing.simple import simple
 from tests.selection.scored_by_hand import scored_table
+from tests.spectrographs.simple import simple
 
 MEDIANS, WIDTHS = [20.0, 40.0, 1.4], [5.0, 8.0, 0.1]
 CORRELATION = (0.6, -0.3, -0.5)  # of (oiii, halpha), (oiii, d4000), (halpha, d4000)

@@ -6,10 +6,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from targetsel.errors import SpectrographError
-from targetsel.observing.lines import ObservedLine
 from targetsel.observing.observation import Observation, provenance_of, write_observed
 from targetsel.observing.redshift import Redshift
 from targetsel.spectra.proxies import NORMAL_SCORES
+from targetsel.spectrographs.lines import ObservedLine
 from tests.observing.test_observing_observation import (
     CORRELATION,
     MEDIANS,

@@ -96,7 +96,7 @@ def test_what_does_not_fit_is_refused_before_the_first_partition(observe, hats, 
 
 def test_a_spectrograph_that_has_changed_is_refused(observe, tmp_path):
     mine = tmp_path / "mine.yaml"
-    mine.write_text(Path(str(files("targetsel.observing") / "data" / "desi.yaml")).read_text())
+    mine.write_text(Path(str(files("targetsel.spectrographs") / "data" / "desi.yaml")).read_text())
     job = Job.open(observe(spectrograph=str(mine), shard="1/2").output)
     mine.write_text(f"{mine.read_text()}# another\n")
     with pytest.raises(OutputError, match="its spectrograph or columns have changed since"):

@@ -8,10 +8,8 @@ import pytest
 
 from targetsel.errors import HandoffError, SpectrographError
 from targetsel.handoff.prepare import checked
-from targetsel.observing.continuum import Magnitudes
 from targetsel.observing.observation import Observation
 from targetsel.observing.redshift import Redshift, of_each
-from targetsel.observing.spectrograph import Exposure, Spectrograph
 from targetsel.photometry.bands import Band
 from targetsel.photometry.columns import CatalogPhotometry
 from targetsel.rules.plan import plan
@@ -19,6 +17,8 @@ from targetsel.rules.rules import Rules
 from targetsel.scored.truth import Truth
 from targetsel.selection.evaluation import all_hold
 from targetsel.selection.sources import Sources
+from targetsel.spectrographs.continuum import Magnitudes
+from targetsel.spectrographs.spectrograph import Exposure, Spectrograph
 from tests.handoff.lists_by_hand import target_list
 from tests.real_files.conftest import one_line
 from tests.selection.scored_by_hand import rule_text, scored_table

@@ -184,7 +184,7 @@ class Spectrograph(DocumentModel):
         SpectrographError
         """
         if name in SHIPPED:
-            return cls.read(Path(str(files("targetsel.observing") / "data" / f"{name}.yaml")))
+            return cls.read(Path(str(files("targetsel.spectrographs") / "data" / f"{name}.yaml")))
         if not name or not Path(name).exists():
             raise SpectrographError(
                 f"{name}: no such spectrograph or file.{close_or_known(name, SHIPPED)}"

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from targetsel.errors import SpectrographError
-from targetsel.observing.lines import LINES, SKY_LINES, ObservedLine, chosen_lines
-from targetsel.observing.spectrograph import LONGEST, Exposure, Spectrograph
 from targetsel.spectra.lines import LineTable
-from tests.observing.simple import simple
+from targetsel.spectrographs.lines import LINES, SKY_LINES, ObservedLine, chosen_lines
+from targetsel.spectrographs.spectrograph import LONGEST, Exposure, Spectrograph
+from tests.spectrographs.simple import simple
 
 LEVEL = 1e-17
 

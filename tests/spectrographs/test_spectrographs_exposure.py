@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from targetsel.observing.spectrograph import (
+from targetsel.spectrographs.spectrograph import (
     LONGEST,
     Rates,
     effective_width,
@@ -12,7 +12,7 @@ from targetsel.observing.spectrograph import (
     share_in_fiber,
     signal_to_noise,
 )
-from tests.observing.simple import simple
+from tests.spectrographs.simple import simple
 
 ALONE = np.array([0.0]), np.array([1.0])
 

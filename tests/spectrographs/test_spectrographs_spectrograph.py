@@ -5,8 +5,8 @@ import pytest
 
 from targetsel.documents.models import parse_quantity
 from targetsel.errors import SpectrographError
-from targetsel.observing.spectrograph import PHOTON, SHIPPED, Spectrograph
-from tests.observing.simple import SIMPLE, simple
+from targetsel.spectrographs.spectrograph import PHOTON, SHIPPED, Spectrograph
+from tests.spectrographs.simple import SIMPLE, simple
 
 
 @pytest.mark.parametrize("name", SHIPPED)

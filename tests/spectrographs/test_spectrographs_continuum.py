@@ -3,9 +3,9 @@ import pyarrow as pa
 import pytest
 
 from targetsel.errors import CatalogError
-from targetsel.observing.continuum import Magnitudes
 from targetsel.photometry.bands import find_passband
 from targetsel.photometry.flux import extinction
+from targetsel.spectrographs.continuum import Magnitudes
 from targetsel.tables.parquet import described
 
 NO_DUST = np.zeros(1)

@@ -18,7 +18,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from targetsel.errors import SpectrographError, unknown
-from targetsel.observing.spectrograph import (
+from targetsel.spectra.grid import air_to_vacuum
+from targetsel.spectra.lines import LineTable
+from targetsel.spectrographs.spectrograph import (
     LONGEST,
     Arm,
     Exposure,
@@ -28,8 +30,6 @@ from targetsel.observing.spectrograph import (
     rates,
     signal_to_noise,
 )
-from targetsel.spectra.grid import air_to_vacuum
-from targetsel.spectra.lines import LineTable
 
 QUANTITIES = ("lineflux", "snr", "exposure_time")
 SKY_LINES_END = 9010.0  # [Angstrom]; beyond, we have no list

@@ -1,6 +1,6 @@
 """A spectrograph whose counts can be worked out by hand, and its file."""
 
-from targetsel.observing.spectrograph import Spectrograph
+from targetsel.spectrographs.spectrograph import Spectrograph
 
 SIMPLE = """\
 schema: targetsel/spectrograph/v1
