@@ -40,7 +40,7 @@ def encode_spectra(
     output : str or Path
         Parquet file of latents, which `compare`, `calibrate` and `train` take.
     redshift : float, optional
-        Of every spectrum; by default as in the files.
+        Of every spectrum; by default as in the files. Not together with `redshifts`.
     redshifts : str or Path, optional
         Table of redshifts by id, such as one of redrock; by default those in the files, and for
         DESI redrock's file beside each.
@@ -64,7 +64,7 @@ def encode_spectra(
     Raises
     ------
     SpectrumError
-        If no spectrum can be used.
+        If no spectrum can be used, or both `redshift` and `redshifts` are given.
     EnsembleError
         If there is no such ensemble or decoder.
     OutputError
@@ -90,7 +90,7 @@ def encode_spectra(
     from targetsel.spectra.redshifts import SpectrumOptions
 
     chosen = decoder_file(fspath(ensemble), path_of(decoder))
-    options = SpectrumOptions.of(path_of(redshifts), warned, id_from)
+    options = SpectrumOptions.of(path_of(redshifts), warned, id_from, redshift)
     places = paths_of(spectra), chosen, Path(output)
     return write_encoded(*places, redshift, path_of(picture), options)
 
@@ -117,7 +117,7 @@ def measure_spectra(
     output : str or Path
         Parquet file; equivalent widths in Angstrom.
     redshift : float, optional
-        Of every spectrum; by default as in the files.
+        Of every spectrum; by default as in the files. Not together with `redshifts`.
     redshifts : str or Path, optional
         Table of redshifts by id, such as one of redrock; by default those in the files, and for
         DESI redrock's file beside each.
@@ -141,7 +141,8 @@ def measure_spectra(
     Raises
     ------
     SpectrumError
-        If no spectrum can be used, the line table cannot be understood, or lacks an index.
+        If no spectrum can be used, the line table cannot be understood or lacks an index, or both
+        `redshift` and `redshifts` are given.
     OutputError
         If `output` cannot be written, or is a file that is read here.
 
@@ -163,7 +164,7 @@ def measure_spectra(
     from targetsel.spectra.redshifts import SpectrumOptions
 
     places = paths_of(spectra), Path(output)
-    options = SpectrumOptions.of(path_of(redshifts), warned, id_from)
+    options = SpectrumOptions.of(path_of(redshifts), warned, id_from, redshift)
     return write_measured(*places, redshift, path_of(lines), indices, ew_sign, options)
 
 

@@ -23,7 +23,10 @@ Files = Annotated[
     ),
 ]
 Redshift = Annotated[
-    float | None, typer.Option(help="Redshift of every spectrum. Default: as in the file.")
+    float | None,
+    typer.Option(
+        help="Redshift of every spectrum, in place of --redshifts. Default: as in the file."
+    ),
 ]
 Redshifts = Annotated[
     Path | None,

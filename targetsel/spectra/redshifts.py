@@ -79,14 +79,26 @@ class SpectrumOptions:
         redshifts: Path | None = None,
         warned: bool = False,
         id_from: Literal["survey", "file"] = "survey",
+        given: float | None = None,
     ) -> SpectrumOptions:
         """These options, with the table of redshifts read from its file.
+
+        Parameters
+        ----------
+        given : float, optional
+            Redshift of every spectrum, which leaves no use for a table.
 
         Raises
         ------
         SpectrumError
-            If it cannot be read, or `id_from` is neither word.
+            If the table cannot be read, there are both it and `given`, or `id_from` is neither
+            word.
         """
+        if given is not None and redshifts is not None:
+            raise SpectrumError(
+                f"both --redshift {given} and --redshifts {redshifts} are given, expected one of "
+                "them. Leave one out."
+            )
         if id_from not in ("survey", "file"):
             raise SpectrumError(f"id_from is '{id_from}', expected 'survey' or 'file'")
         return cls(RedshiftTable.read(redshifts) if redshifts else None, warned, id_from)

@@ -196,6 +196,15 @@ def test_a_folder_of_redshifts_is_refused(tmp_path):
         SpectrumOptions.of(tmp_path)
 
 
+def test_one_redshift_for_all_and_a_table_of_them_are_not_taken_together(tmp_path):
+    table = write_redrock(tmp_path / "mine.fits", [ONE], [0.1])
+    with pytest.raises(SpectrumError) as caught:
+        SpectrumOptions.of(table, given=0.0)
+    assert str(caught.value) == (
+        f"both --redshift 0.0 and --redshifts {table} are given, expected one of them. Leave one out."
+    )
+
+
 @pytest.mark.parametrize("suffix", ["parquet", "csv", "ecsv"])
 def test_any_table_with_ids_and_redshifts_will_do(suffix, tmp_path):
     path = write_desi(tmp_path / "coadd-x.fits", [ONE, TWO], arms="B")
