@@ -136,6 +136,16 @@ def test_results_state_the_fiber_of_the_spectrograph(row, aperture, tmp_path):
     assert stated_marks(tried) == ({} if aperture is None else {"aperture": aperture})
 
 
+def test_a_file_with_two_rows_of_the_catalog_is_refused(tmp_path):
+    path = write_spec(tmp_path / "s.fits", None)
+    both = fits.BinTableHDU(Table({"Z": [0.1, 0.2], "ZWARNING": [0, 0]}), name="SPALL")
+    with fits.open(path, mode="append") as hdus:
+        hdus.append(both)
+    assert error_of(path) == (
+        ": its table SPALL has 2 rows, expected one, the spectrum's. Keep that one."
+    )
+
+
 @pytest.mark.parametrize(
     ("row", "columns", "message"),
     [

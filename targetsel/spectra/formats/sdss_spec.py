@@ -101,7 +101,7 @@ def read_open(opened: OpenSpectra) -> ObservedSpectrum:
         )
         has_mask = "and_mask" in (each.lower() for each in table.columns.names)
         bits = np.asarray(table.data["and_mask"]).ravel() if has_mask else None
-        row = _catalog_row(hdus)
+        row = _catalog_row(place, hdus)
         header = headers[1]
     if not len(flux):
         raise IncompleteFile(f"{place}: has no pixels; expected a spectrum. Copy it again.")
@@ -196,10 +196,21 @@ def coadd_in(hdus: fits.HDUList) -> fits.BinTableHDU | None:
 # ---------------------------------------------------------------- the catalog's row
 
 
-def _catalog_row(hdus: fits.HDUList) -> dict[str, Any]:
-    """The spectrum's row in the survey's catalog, by upper-case names; empty where it is not."""
+def _catalog_row(place: str, hdus: fits.HDUList) -> dict[str, Any]:
+    """The spectrum's row in the survey's catalog, by upper-case names; empty where it is not.
+
+    Raises
+    ------
+    SpectrumError
+        If there are several rows, so that it is not known which is the spectrum's.
+    """
     for hdu in hdus:
-        if hdu.name in CATALOGS and isinstance(hdu, fits.BinTableHDU) and len(hdu.data):
+        if hdu.name in CATALOGS and isinstance(hdu, fits.BinTableHDU) and (n := len(hdu.data)):
+            if n > 1:
+                raise SpectrumError(
+                    f"{place}: its table {hdu.name} has {n} rows, expected one, the spectrum's. "
+                    "Keep that one."
+                )
             wanted = {
                 name: hdu.data[name][0] for name in hdu.columns.names if name.upper() in _COLUMNS
             }
