@@ -6,6 +6,7 @@ too.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,7 @@ from targetsel.tasks import task
 T = TypeVar("T")
 
 OK = "ok"
+MOST_NAMED = 3  # kinds of errors that a message repeats where every spectrum failed
 
 
 def read_spectra(
@@ -171,13 +173,29 @@ def usable(tried: Iterable[Attempt[T]]) -> list[T]:
     Raises
     ------
     SpectrumError
-        The first one, if every spectrum failed.
+        If every spectrum failed: the error of the only one, or how many and their first errors.
     """
     tried = list(tried)
     errors = errors_of(tried)
     if errors and len(errors) == len(tried):
-        raise errors[0]
+        raise errors[0] if len(errors) == 1 else SpectrumError(_all_of(errors))
     return [each.result for each in tried if not isinstance(each.result, SpectrumError)]
+
+
+def _all_of(errors: Sequence[SpectrumError]) -> str:
+    """How many spectra failed, and the first errors that differ in more than numbers."""
+    alike: dict[str, list[str]] = {}
+    for each in map(str, errors):
+        alike.setdefault(re.sub(r"[-\d.]+", "", each), []).append(each.rstrip("."))
+    kinds = list(alike.values())
+    named = [
+        each[0] + (f" ({len(each):,} such)" if len(each) > 1 else "") for each in kinds[:MOST_NAMED]
+    ]
+    more = sum(map(len, kinds[MOST_NAMED:]))
+    named += [f"{more:,} others"] if more else []
+    return (
+        f"none of {len(errors):,} spectra can be used, expected one at least: {'; '.join(named)}."
+    )
 
 
 def errors_of(tried: Iterable[Attempt[Any]]) -> list[SpectrumError]:
