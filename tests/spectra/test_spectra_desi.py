@@ -15,6 +15,7 @@ from targetsel.spectra.reading import (
     read_spectra,
     results_table,
     try_spectra,
+    usable,
 )
 from targetsel.spectra.redshifts import SpectrumOptions
 from tests.real_data import real
@@ -201,7 +202,8 @@ def test_one_redshift_for_all_and_a_table_of_them_are_not_taken_together(tmp_pat
     with pytest.raises(SpectrumError) as caught:
         SpectrumOptions.of(table, given=0.0)
     assert str(caught.value) == (
-        f"both --redshift 0.0 and --redshifts {table} are given, expected one of them. Leave one out."
+        f"both --redshift 0.0 and --redshifts {table} are given, expected one of them. "
+        "Leave one out."
     )
 
 
@@ -285,6 +287,43 @@ def test_fluxes_in_another_unit_are_brought_to_the_others(tmp_path):
     (spectrum,) = read_spectra(path, 0.1)
     assert spectrum.flux[-1] == pytest.approx(10 * galaxy(spectrum.wavelength)[-1], rel=1e-5)
     assert spectrum.ivar[-1] == pytest.approx(0.04)
+
+
+def test_arms_without_a_unit_are_in_that_of_the_survey_and_not_of_another_arm(tmp_path):
+    silent = {"R_FLUX": "", "R_IVAR": ""}
+    path = write_desi(tmp_path / "c.fits", [ONE], arms="BR", units=silent)
+    (spectrum,) = read_spectra(path, 0.1)
+    assert spectrum.flux == pytest.approx(galaxy(spectrum.wavelength), rel=1e-5)
+    other = {"B_FLUX": "1e-16 erg/s/cm2/A", "B_IVAR": ""}
+    path = write_desi(tmp_path / "c.fits", [ONE], arms="BR", units=silent | other)
+    assert error_of(path) == (
+        ": R_FLUX states no unit, and B_FLUX is in '1e-16 erg/s/cm2/A'; expected a unit in each "
+        "arm, or in none. Add BUNIT to the header of each."
+    )
+
+
+@pytest.mark.parametrize("kinds", [["TGT", "SKY", "BAD"], ["SKY", "TGT", "NON"]])
+def test_exposures_in_which_a_fiber_saw_no_target_are_left_out(kinds, tmp_path):
+    path = write_desi(tmp_path / "s.fits", [ONE] * 3, True, "B", {"OBJTYPE": np.array(kinds)})
+    (spectrum,) = read_spectra(path, 0.1)
+    times = 1 + kinds.index("TGT")
+    assert spectrum.flux == pytest.approx(times * galaxy(spectrum.wavelength), rel=1e-5)
+    path = write_desi(tmp_path / "s.fits", [ONE] * 2, True, "B", {"OBJTYPE": ["BAD", "SKY"]})
+    assert error_of(path).endswith("is a bad fiber (OBJTYPE is 'BAD'), expected a target")
+
+
+def test_where_no_spectrum_can_be_used_the_first_reasons_are_counted(tmp_path):
+    kinds = np.array(["SKY", "TGT", "TGT", "SKY", "SKY"])
+    path = write_desi(tmp_path / "c.fits", [1, 2, 3, 4, 5], arms="B", fibermap={"OBJTYPE": kinds})
+    table = write_redrock(tmp_path / "mine.fits", [9], [0.1])
+    tried = attempts([path], lambda each: each, options=SpectrumOptions.of(table))
+    with pytest.raises(SpectrumError) as caught:
+        usable(tried)
+    assert str(caught.value) == (
+        f"none of 5 spectra can be used, expected one at least: {path}, target 1: is a sky fiber "
+        f"(OBJTYPE is 'SKY'), expected a target (3 such); {path}, target 2: {table} has no "
+        "redshift of 2. Add it, or leave the spectrum out (2 such)."
+    )
 
 
 @pytest.mark.parametrize(

@@ -246,17 +246,22 @@ def _status(fibers: dict[str, np.ndarray], row: int) -> int:
 
 
 def _check_type(where: str, fibers: dict[str, np.ndarray], rows: Sequence[int]) -> None:
-    if "OBJTYPE" not in fibers:
-        return
-    kind = str(fibers["OBJTYPE"][rows[0]]).strip().upper()
-    if kind in NO_TARGET:
+    """Refuse a target none of whose exposures is of one."""
+    kind = _kind(fibers, rows[0])
+    if all(_kind(fibers, row) in NO_TARGET for row in rows):
         raise SpectrumError(
             f"{where}: is {NO_TARGET[kind]} (OBJTYPE is '{kind}'), expected a target"
         )
 
 
+def _kind(fibers: dict[str, np.ndarray], row: int) -> str:
+    """OBJTYPE of a row; empty where a file has none."""
+    return str(fibers["OBJTYPE"][row]).strip().upper() if "OBJTYPE" in fibers else ""
+
+
 def _good_rows(where: str, fibers: dict[str, np.ndarray], rows: Sequence[int]) -> list[int]:
-    """The rows of a target whose fiber was in order, in the order of their exposures."""
+    """The rows of a target whose fiber was in order and on it, in the order of their exposures."""
+    rows = [row for row in rows if _kind(fibers, row) not in NO_TARGET]
     good = [row for row in rows if not any(_status(fibers, row) >> bit & 1 for bit in BAD_FIBER)]
     if not good:
         status = _status(fibers, rows[0])
@@ -310,6 +315,7 @@ def _arms(opened: OpenSpectra, n_rows: int) -> list[ArmSpectra]:
     names = list(dict.fromkeys(each[1] for each in found if each))
     check_vacuum(opened.place, opened.hdus[0].header)
     arms = [_arm(opened, name, n_rows) for name in names]
+    _check_units(opened, names, arms)
     return sorted(arms, key=lambda arm: float(arm.wavelength[0]))
 
 
@@ -348,6 +354,20 @@ def _arm(opened: OpenSpectra, name: str, n_rows: int) -> ArmSpectra:
     of_noise = noise_scale(place, units["FLUX"], units["IVAR"], f"{name}_IVAR", has_ivar=True)
     scales = float(f"{scale:.12g}"), float(f"{of_noise / scale**2:.12g}")  # exact powers of ten
     return ArmSpectra(name, wavelength, parts["FLUX"], parts["IVAR"], parts.get("MASK"), scales)
+
+
+def _check_units(opened: OpenSpectra, names: Sequence[str], arms: Sequence[ArmSpectra]) -> None:
+    """Refuse arms without a unit of their flux beside arms in another one than DESI's."""
+    units = [str(opened.hdus[f"{name}_FLUX"].header.get("BUNIT", "")).strip() for name in names]
+    stated = [k for k, unit in enumerate(units) if unit]
+    silent = [k for k, unit in enumerate(units) if not unit]
+    other = next((k for k in stated if arms[k].scales[0] != 1), None)
+    if silent and other is not None:
+        raise SpectrumError(
+            f"{opened.place}: {names[silent[0]]}_FLUX states no unit, and {names[other]}_FLUX "
+            f"is in '{units[other]}'; expected a unit in each arm, or in none. "
+            "Add BUNIT to the header of each."
+        )
 
 
 def _increases(wavelength: np.ndarray) -> bool:
