@@ -29,6 +29,10 @@ REDROCK_FILES = ("redrock-", "zbest-")  # beginnings of their files' names
 IDS = ("targetid", "specobjid", "plateifu", "mangaid", "source_id", "objid", "id")
 REDSHIFTS = ("z", "redshift", "z_best", "zbest", "z_spec", "zspec", "specz", "nsa_z")
 WARNINGS = ("zwarn", "zwarning", "z_warning", "redshift_warning")
+FETCHED = (  # a next step where an archive warns
+    "Give a redshift in a column 'redshift' of the table of sources, and 0 in 'redshift_warning' "
+    "if it has that."
+)
 # ZWARNING of SDSS, https://www.sdss4.org/dr17/algorithms/bitmasks/#ZWARNING, and of redrock, whose
 # first nine are the same.
 WARNING_BITS = (

@@ -15,6 +15,13 @@ import numpy as np
 import pyarrow as pa
 
 from targetsel.errors import SpectrumError, beginning
+from targetsel.spectra.redshifts import (
+    FETCHED,
+    SpectrumOptions,
+    StatedRedshift,
+    check_warning,
+    warning_of,
+)
 from targetsel.spectra.spectrum import ObservedSpectrum
 from targetsel.surveys.archives import DATA_LAB, PlainColumn, SurveyColumns, TapCatalog
 from targetsel.surveys.fetching import NO_SPECTRUM, OK, Reply
@@ -26,7 +33,7 @@ ROOT = "https://astrosparcl.datalab.noirlab.edu/api"
 RELEASE = "DESI-DR1"
 AT_ONCE = 50  # spectra; each is some 0.4 MB of JSON
 MOST = 24_000  # records the service gives at once
-FIELDS = ("specid", "redshift", "wavelength", "flux", "ivar", "mask")
+FIELDS = ("specid", "redshift", "redshift_warning", "wavelength", "flux", "ivar", "mask")
 ZPIX = SurveyColumns(
     (
         PlainColumn("targetid", "source_id", pa.int64(), "", "meta.id;meta.main", "DESI TARGETID"),
@@ -138,13 +145,14 @@ def _records(answer: Answer, fields: Sequence[str]) -> list[Record]:
 def _spectrum(record: Record, wanted: WantedSpectrum, release: str) -> ObservedSpectrum:
     place = f"{release} {record['specid']}"
     arrays = {}
-    for name in ("wavelength", "flux", "ivar", "mask", "redshift"):
+    for name in FIELDS[1:]:
         try:
             arrays[name] = np.asarray(record[name], dtype=np.float64)
         except (ValueError, TypeError) as error:
             raise SpectrumError(f"{place}: '{name}' is damaged; expected plain numbers") from error
-    if arrays["redshift"].ndim:
-        raise SpectrumError(f"{place}: 'redshift' holds several numbers; expected one")
+    for name in ("redshift", "redshift_warning"):
+        if arrays[name].ndim:
+            raise SpectrumError(f"{place}: '{name}' holds several numbers; expected one")
     if arrays["mask"].shape != arrays["ivar"].shape:
         raise SpectrumError(
             f"{place}: {arrays['mask'].size} masks; expected {arrays['ivar'].size}, one for "
@@ -152,7 +160,10 @@ def _spectrum(record: Record, wanted: WantedSpectrum, release: str) -> ObservedS
         )
     # Only what is not masked counts; DESI's own mask says which pixels that are.
     ivar = np.where(arrays["mask"] == 0, arrays["ivar"], 0.0)
-    redshift = float(arrays["redshift"]) if wanted.redshift is None else wanted.redshift
+    if (redshift := wanted.redshift) is None:
+        warning = warning_of("ZWARN", float(arrays["redshift_warning"]))
+        stated = StatedRedshift(float(arrays["redshift"]), warning)
+        redshift = check_warning(place, stated, SpectrumOptions(), FETCHED)
     return ObservedSpectrum(
         place, wanted.source_id, arrays["wavelength"], arrays["flux"], ivar, redshift
     )

@@ -17,6 +17,7 @@ import pyarrow as pa
 
 import targetsel
 from targetsel.errors import SpectrumError, counted, did_you_mean
+from targetsel.spectra.redshifts import WARNINGS
 from targetsel.surveys.fetching import (
     OK,
     Fetched,
@@ -104,7 +105,8 @@ def wanted_in(table: pa.Table, service: SpectrumService, place: str) -> list[Wan
     ----------
     table : pa.Table
         With the columns that the service needs (see its `columns`), and perhaps source_id, for
-        which those that name the spectrum stand in, and redshift.
+        which those that name the spectrum stand in, and redshift, which is taken unless a column
+        such as redshift_warning doubts it.
     place : str
         The table's name, for messages.
 
@@ -135,11 +137,23 @@ def wanted_in(table: pa.Table, service: SpectrumService, place: str) -> list[Wan
         if not is_number(known.type):
             raise SpectrumError(f"{place}: '{by_lower['redshift']}' holds no numbers. Drop it.")
         numbers = known.cast(pa.float64()).to_numpy()
+        numbers = np.where(_is_doubted(table, by_lower, place), np.nan, numbers)
         redshift = [float(each) if np.isfinite(each) else None for each in numbers]
     return [
         WantedSpectrum(key, {role: values[row] for role, values in columns.items()}, redshift[row])
         for row, key in enumerate(ids)
     ]
+
+
+def _is_doubted(table: pa.Table, by_lower: Mapping[str, str], place: str) -> np.ndarray:
+    """Whether the pipeline of a survey warns of the redshift of each source, shape (N,)."""
+    name = next((by_lower[each] for each in WARNINGS if each in by_lower), None)
+    if name is None:
+        return np.zeros(table.num_rows, dtype=bool)
+    if not is_number(table[name].type):
+        raise SpectrumError(f"{place}: '{name}' holds no numbers, expected 0 for no warning.")
+    doubted: np.ndarray = table[name].cast(pa.float64()).to_numpy() != 0
+    return doubted
 
 
 def fetch_spectra(

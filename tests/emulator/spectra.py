@@ -32,6 +32,8 @@ class SpectrumArchives:
         From a redshift and a number to a spectrum on the wavelengths 10**LOGLAM.
     masked : set
         Numbers (fiber or target id) whose spectra are masked throughout.
+    warned : set
+        Fibers and target ids whose redshifts have the warning 4.
     swapped : set
         Fibers under whose names another fiber's file lies.
     """
@@ -40,6 +42,7 @@ class SpectrumArchives:
     targets: Mapping[int, float] = field(default_factory=dict)
     flux: Callable[[float, int], np.ndarray] = lambda z, k: np.full(len(LOGLAM), 10.0)
     masked: frozenset[int] = frozenset()
+    warned: frozenset[int] = frozenset()
     swapped: frozenset[int] = frozenset()
 
     def handlers(self) -> dict[str, Handler]:
@@ -65,7 +68,8 @@ class SpectrumArchives:
         columns = {"flux": flux, "loglam": LOGLAM, "ivar": ivar}
         columns = {name: values.astype(np.float32) for name, values in columns.items()}
         coadd = fits.BinTableHDU(Table(columns), name="COADD")
-        special = fits.BinTableHDU(Table({"Z": [np.float32(redshift)]}), name="SPECOBJ")
+        row = {"Z": [np.float32(redshift)], "ZWARNING": [4 * (fiber in self.warned)]}
+        special = fits.BinTableHDU(Table(row), name="SPECOBJ")
         stream = io.BytesIO()
         fits.HDUList([primary, coadd, special]).writeto(stream)
         return Answer(stream.getvalue(), "application/fits")
@@ -94,6 +98,7 @@ class SpectrumArchives:
             mask = np.zeros(len(flux), dtype=int)
             mask[:100] = 4
             record = {"sparcl_id": name, "specid": int(target), "redshift": redshift}
+            record["redshift_warning"] = 4 * (int(target) in self.warned)
             arrays = {"wavelength": 10**LOGLAM, "flux": flux, "ivar": ivar, "mask": mask}
             records.append(record | {key: values.tolist() for key, values in arrays.items()})
         return _json([{"status": {"warnings": []}}, *records])

@@ -17,6 +17,7 @@ from astropy.io import fits
 from targetsel.errors import SpectrumError
 from targetsel.spectra.formats.registry import OpenSpectra, SpectrumFormat
 from targetsel.spectra.redshifts import (
+    FETCHED,
     SpectrumOptions,
     StatedRedshift,
     check_warning,
@@ -46,7 +47,6 @@ BAD_PIXEL = sum(
         28,  # REDMONSTER
     )
 )
-FETCHED = "Add its redshift to the table of sources, in a column 'redshift'."  # a next step
 SDSS_FIBER, BOSS_FIBER = 3.0, 2.0  # diameters [arcsec] before BOSS, and of its spectrographs
 SDSS_RUNS = ("26", "103", "104")  # reductions of spectra of the first spectrographs
 

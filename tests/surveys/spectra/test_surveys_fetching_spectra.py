@@ -73,6 +73,30 @@ def test_redshift_of_the_catalog_comes_before_that_of_the_file(plates, web, tmp_
     assert [s.redshift for s in read_spectra(output)] == [0.05, 0.06]
 
 
+@pytest.mark.parametrize("archive", ["sdss", "desi"])
+def test_redshifts_that_an_archive_warns_of_are_not_taken(archive, plates, web, tmp_path):
+    known = plates(4)
+    targets = {k + 1: z for k, z in enumerate(known.values())}
+    archives = SpectrumArchives(known, targets, warned=frozenset({2, 3, 4}))
+    # The second has only the archive's redshift, the third a doubted one, the fourth its own.
+    more = {"redshift": [None, None, 0.05, 0.06], "redshift_warning": [0, 0, 4, 0]}
+    table = sdss_table(known, targetid=list(targets), **more)
+    with Emulator(archives.handlers()) as emulator:
+        service = sdss(web, emulator) if archive == "sdss" else sparcl(web, emulator)
+        output = tmp_path / "spectra.parquet"
+        fetch_spectra(service, wanted_in(table, service, "t"), output)
+    ok, second, third, fourth = statuses(output).values()
+    assert ok == fourth == "ok"
+    for status in (second, third):
+        assert " has the warning ZWARN" in status
+        assert status.endswith(
+            " = 4 (SMALL_DELTA_CHI2), so it is not used. Give a redshift in a column 'redshift' of "
+            "the table of sources, and 0 in 'redshift_warning' if it has that."
+        )
+    found = [s.redshift for s in read_spectra(output)]
+    assert found == pytest.approx([targets[1], 0.06], rel=1e-6)
+
+
 def test_desi_spectra_are_the_primary_ones_without_masked_pixels(web, tmp_path):
     targets = {39627000000000000 + k: 0.1 for k in range(7)}
     output = tmp_path / "spectra.parquet"
