@@ -101,7 +101,7 @@ def visibility(
     return found
 
 
-@with_addresses("output")
+@with_addresses("output", "page")
 def night(
     targets: AnyTable,
     site: str | Site,
@@ -116,6 +116,7 @@ def night(
     airmass: float = AIRMASS,
     horizon: float = 0.0,
     twilight: str = "astronomical",
+    page: AnyPath | None = None,
 ) -> NightPlan:
     """The plan of one night, as `targetsel night` makes it from a target list.
 
@@ -149,6 +150,9 @@ def night(
         Plans of other nights. Their targets are not planned again.
     airmass, horizon, twilight : float, float, str
         As for `visibility`.
+    page : str or Path, optional
+        Page to write, .html or .pdf: altitudes over the night with the exposures on them, the list
+        in its order, twilights and the Moon.
 
     Returns
     -------
@@ -165,7 +169,9 @@ def night(
     CatalogError
         If the list cannot be read, or has no positions.
     OutputError
-        If `output` cannot be written, or is a file that is read here.
+        If `output` or `page` cannot be written, or is a file that is read here.
+    ExtraError
+        If a page is asked for, and matplotlib is not installed.
 
     See Also
     --------
@@ -184,14 +190,22 @@ def night(
     from targetsel.nights.plan import check_instrument, plan_night
     from targetsel.nights.visibility import Visibility
     from targetsel.tables.any_form import paths_in
-    from targetsel.tables.files import check_table_output
+    from targetsel.tables.files import check_output, check_table_output
 
     check_instrument(instrument)
     plans = [*done] if isinstance(done, list | tuple) else [done]
     asked = Visibility.of(site, night, airmass=airmass, horizon=horizon, twilight=twilight)
+    inputs = paths_in([targets, *plans])
     if output is not None:
-        check_table_output(Path(output), paths_in([targets, *plans]))
+        check_table_output(Path(output), inputs)
+    if page is not None:
+        from targetsel.report.night_page import check_page, write_night_page
+
+        check_page(Path(page))
+        check_output(Path(page), inputs)
     found = plan_night(targets, asked, exposure, overhead=overhead, weights=weight, done=plans)
     if output is not None:
         found.write(output)
+    if page is not None:
+        write_night_page(found, asked, Path(page))
     return found

@@ -87,6 +87,10 @@ def night(
     airmass: AirmassOption = AIRMASS,
     horizon: HorizonOption = 0.0,
     twilight: TwilightOption = "astronomical",
+    page: Annotated[
+        Path | None,
+        typer.Option(help="Page to write, with altitudes and the list: .html or .pdf."),
+    ] = None,
 ) -> None:
     """Plan one night: which TARGETS to expose, in which order, and when.
 
@@ -95,7 +99,7 @@ def night(
 
     Example:
         targetsel night emission.targets.parquet --site KPNO --night 2027-03-14 \\
-            --exposure "20 min" -o plan.parquet
+            --exposure "20 min" -o plan.parquet --page plan.html
     """
     from targetsel.api import nights as api
 
@@ -112,10 +116,13 @@ def night(
         airmass=airmass,
         horizon=horizon,
         twilight=twilight,
+        page=page,
     )
     for line in plan.summary().splitlines():
         say(line)
     say_written(output)
+    if page is not None:
+        say(f"written to {page}")
 
 
 def _weights(given: Iterable[str]) -> dict[str, float]:

@@ -135,28 +135,41 @@ class Night:
     @cached_property
     def sun_altitudes(self) -> np.ndarray:
         """Altitudes of the Sun [deg], shape (T,), at the hours of the ephemeris."""
+        return self._altitudes(self.ephemeris.sun)
+
+    @cached_property
+    def moon_altitudes(self) -> np.ndarray:
+        """Altitudes of the Moon [deg], as those of the Sun."""
+        return self._altitudes(self.ephemeris.moon)
+
+    def _altitudes(self, directions: np.ndarray) -> np.ndarray:
         sky = self.ephemeris
-        sine = sky.sine_of_altitude(sky.sun, sky.hours)
+        sine = sky.sine_of_altitude(directions, sky.hours)
         return np.degrees(np.arcsin(np.clip(sine, -1, 1)))
 
     @cached_property
     def dark(self) -> tuple[tuple[float, float], ...]:
         """When it is dark: starts and ends, in hours since the noon; mostly one pair."""
-        above = self.sun_altitudes - altitude_of(self.twilight)
-        hours = self.ephemeris.hours
-        is_dark = above < 0
-        change = np.flatnonzero(np.diff(is_dark.astype(int)))
-        share = above[change] / (above[change] - above[change + 1])
-        edges = [float(each) for each in hours[change] + share * (hours[1] - hours[0])]
-        if is_dark[0]:
-            edges.insert(0, 0.0)
-        if is_dark[-1]:
-            edges.append(float(hours[-1]))
-        return tuple(zip(edges[::2], edges[1::2], strict=True))
+        return self.sun_below(altitude_of(self.twilight))
+
+    def sun_below(self, altitude: float) -> tuple[tuple[float, float], ...]:
+        """When the Sun is below an altitude [deg]: starts and ends, in hours since the noon."""
+        return _below(self.sun_altitudes - altitude, self.ephemeris.hours)
+
+    @property
+    def moon_above(self) -> tuple[tuple[float, float], ...]:
+        """When the Moon is above the horizon: starts and ends, in hours since the noon."""
+        return _below(-self.moon_altitudes, self.ephemeris.hours)
 
     @property
     def hours_dark(self) -> float:
         return sum(end - start for start, end in self.dark)
+
+    @property
+    def moon_lit(self) -> float:
+        """The share of the Moon's disk that is lit in the middle of the dark."""
+        middle = (self.dark[0][0] + self.dark[-1][1]) / 2
+        return float(np.interp(middle, self.ephemeris.hours, self.ephemeris.illumination))
 
     def time(self, hours: np.ndarray | float) -> np.ndarray:
         """UTC, to the millisecond, at hours since the noon; NaT for NaN."""
@@ -181,14 +194,11 @@ class Night:
     def summary(self) -> str:
         """When it is dark, and how much of the Moon is lit, on one line."""
         spans = " and ".join(
-            f"{_clock(self.time(start))} to {_clock(self.time(end))}" for start, end in self.dark
+            f"{clock(self.time(start))} to {clock(self.time(end))}" for start, end in self.dark
         )
-        sky = self.ephemeris
-        middle = (self.dark[0][0] + self.dark[-1][1]) / 2
-        lit = float(np.interp(middle, sky.hours, sky.illumination))
         return (
             f"night of {self}: dark {spans} UTC ({self.hours_dark:.1f} h, {self.twilight} "
-            f"twilight), Moon {lit:.0%} lit"
+            f"twilight), Moon {self.moon_lit:.0%} lit"
         )
 
     @property
@@ -206,8 +216,23 @@ class Night:
         )
 
 
-def _clock(time: np.ndarray) -> str:
-    return str(time.astype("datetime64[m]")).replace("T", " ")
+def _below(values: np.ndarray, hours: np.ndarray) -> tuple[tuple[float, float], ...]:
+    """When values, one at each of `hours`, are below zero: starts and ends."""
+    is_below = values < 0
+    change = np.flatnonzero(np.diff(is_below.astype(int)))
+    share = values[change] / (values[change] - values[change + 1])
+    edges = [float(each) for each in hours[change] + share * (hours[1] - hours[0])]
+    if is_below[0]:
+        edges.insert(0, 0.0)
+    if is_below[-1]:
+        edges.append(float(hours[-1]))
+    return tuple(zip(edges[::2], edges[1::2], strict=True))
+
+
+def clock(time: np.ndarray) -> str:
+    """A time to the nearest minute, such as "2027-03-15 02:55"."""
+    nearest = (time + np.timedelta64(30, "s")).astype("datetime64[m]")
+    return str(nearest).replace("T", " ")
 
 
 @lru_cache(maxsize=64)

@@ -401,7 +401,7 @@ class _Best:
             hours = np.where(other > height, then, hours)
             height = np.maximum(other, height)
         better = height > self.height
-        separation, is_up, lit = _moon(night, paths, hours)
+        separation, is_up, lit = moon_from(night, paths, hours)
         self.height = np.where(better, height, self.height)
         self.time = np.where(better, night.time(hours), self.time)
         self.moon_sep = np.where(better, separation, self.moon_sep)
@@ -409,7 +409,7 @@ class _Best:
         self.illumination = np.where(better, lit, self.illumination)
 
 
-def _moon(
+def moon_from(
     night: Night, paths: Paths, hours: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Angles to the Moon [deg], whether it is up, and the share that is lit, at given hours."""

@@ -1,0 +1,208 @@
+"""The page of a night's plan: altitudes and the list, as one HTML file or a PDF for print."""
+
+from __future__ import annotations
+
+import base64
+import textwrap
+from collections.abc import Iterable, Sequence
+from html import escape
+from pathlib import Path
+
+from targetsel.nights.plan import NightPlan
+from targetsel.nights.visibility import Visibility
+from targetsel.plots import Figure as Canvas
+from targetsel.plots import matplotlib
+from targetsel.report.canvas import NO_DATE, STYLE, Picture, check_suffix, svg_picture
+from targetsel.report.night_curves import draw_curves
+from targetsel.report.night_plan import HEADINGS, PlannedExposures
+from targetsel.tables.files import written_beside
+
+FORMATS = (".html", ".pdf")
+A4 = (8.27, 11.69)  # [inch]
+PLACES = (0.03, 0.055, 0.205, 0.31, 0.42, 0.53, 0.595, 0.65, 0.73, 0.78, 0.89)  # of PDF columns
+LINE = 0.0135  # of a PDF page
+WIDTH = 125  # characters of a line in a PDF
+LONGEST = {1: 20, 2: 13}  # characters of a column in a PDF
+NEXT_ROWS = 66  # of the list on a page of its own
+PAGE_STYLE = """
+body { font: 15px/1.45 system-ui, sans-serif; max-width: 66rem; margin: 1.5rem auto;
+  padding: 0 1rem; color: #1a1a1a; background: #fff }
+h1 { font-size: 1.5rem; margin: 0 0 .4rem } h2 { font-size: 1.1rem; margin: 1.6rem 0 .4rem }
+ul { margin: .4rem 0; padding-left: 1.2rem } li { overflow-wrap: anywhere }
+.sky { margin: .8rem 0 } .sky img { width: 100%; height: auto } figcaption { color: #444 }
+.wide { overflow-x: auto }
+table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums }
+th, td { padding: .12rem .6rem .12rem 0; text-align: right; border-bottom: 1px solid #ddd;
+  vertical-align: top }
+th { font-weight: 600; border-bottom: 1px solid #888 }
+td { white-space: nowrap } td.text, th.text { text-align: left }
+td.id { white-space: normal; overflow-wrap: anywhere; min-width: 8rem }
+@page { size: A4; margin: 11mm }
+@media print { body { font-size: 10.5px; max-width: none; margin: 0; padding: 0 }
+  table { font-size: 8.5px } tr, figure, li { break-inside: avoid } h2 { break-after: avoid }
+  .wide { overflow: visible } td.id { min-width: 0 } }
+"""
+
+
+def check_page(path: Path) -> str:
+    """The format of a page, "html" or "pdf", by the end of its name.
+
+    Raises
+    ------
+    OutputError
+        If it ends otherwise.
+    """
+    return check_suffix(path, FORMATS)
+
+
+def write_night_page(plan: NightPlan, asked: Visibility, path: Path) -> None:
+    """Write the page of a plan; the same plan has the same bytes.
+
+    Parameters
+    ----------
+    plan : NightPlan
+    asked : Visibility
+        What it was made for.
+    path : Path
+        A name that ends in .html or .pdf.
+
+    Raises
+    ------
+    OutputError
+        If the page cannot be written.
+    """
+    kind = check_page(path)
+    shown = PlannedExposures.of(plan, asked)
+    with matplotlib.rc_context(STYLE), written_beside(path) as beside:
+        if kind == "html":
+            beside.write_text(_html(shown), encoding="utf-8")
+        else:
+            _write_pdf(shown, beside)
+
+
+# ---------------------------------------------------------------------- HTML
+
+
+def _html(shown: PlannedExposures) -> str:
+    facts = "".join(f"<li>{escape(each)}</li>" for each in shown.facts())
+    times = "".join(
+        f'<tr><td class="text">{escape(name)}</td><td class="text">{escape(span)}</td></tr>'
+        for name, span in shown.times()
+    )
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{escape(shown.title)}</title>
+<style>{PAGE_STYLE}</style>
+</head>
+<body>
+<main>
+<h1>{escape(shown.title)}</h1>
+<ul>{facts}</ul>
+<table>{times}</table>
+{_image(_curves(shown))}
+<h2>Exposures in their order</h2>
+{_list(shown.rows)}
+</main>
+</body>
+</html>
+"""
+
+
+def _curves(shown: PlannedExposures) -> Picture:
+    canvas = Canvas(figsize=(10, 4.6))
+    draw_curves(canvas.add_subplot(), shown)
+    return svg_picture(canvas, "Altitudes", _caption(shown))
+
+
+def _caption(shown: PlannedExposures) -> str:
+    return (
+        "Altitudes of the planned targets; thick lines are exposures, with their numbers in the "
+        f"list. The darkest shade is the dark of {shown.night.twilight} twilight, the lighter one "
+        "the time from sunset to sunrise."
+    )
+
+
+def _image(picture: Picture) -> str:
+    data = base64.b64encode(picture.svg).decode("ascii")
+    text = escape(picture.description)
+    return (
+        f'<figure class="sky"><img src="data:image/svg+xml;base64,{data}" alt="{text}">'
+        f"<figcaption>{text}</figcaption></figure>"
+    )
+
+
+def _list(rows: Sequence[Sequence[str]]) -> str:
+    if not rows:
+        return "<p>No target is planned.</p>"
+    kinds = ["", ' class="text id"', ' class="text"', *[""] * (len(HEADINGS) - 3)]
+    head = "".join(
+        f"<th{kind}>{escape(name)}</th>" for kind, name in zip(kinds, HEADINGS, strict=True)
+    )
+    body = "".join(
+        "<tr>"
+        + "".join(f"<td{kind}>{escape(each)}</td>" for kind, each in zip(kinds, row, strict=True))
+        + "</tr>\n"
+        for row in rows
+    )
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f'<div class="wide">{table}</div>'
+
+
+# ---------------------------------------------------------------------- PDF
+
+
+def _write_pdf(shown: PlannedExposures, path: Path) -> None:
+    from matplotlib.backends.backend_pdf import PdfPages
+
+    rows = shown.rows
+    with PdfPages(path, metadata=NO_DATE["pdf"]) as pages:
+        canvas, top = _first_page(shown)
+        fitting = max(int((top - 0.03) / LINE) - 1, 0)
+        _write_rows(canvas, rows[:fitting], top)
+        pages.savefig(canvas)
+        for start in range(fitting, len(rows), NEXT_ROWS):
+            canvas = Canvas(figsize=A4)
+            _write_rows(canvas, rows[start : start + NEXT_ROWS], 0.96)
+            pages.savefig(canvas)
+
+
+def _first_page(shown: PlannedExposures) -> tuple[Canvas, float]:
+    """The first page without its list, and the height at which that begins."""
+    canvas = Canvas(figsize=A4)
+    _write(canvas, 0.03, 0.965, shown.title, 15, weight="bold")
+    height = 0.945
+    for fact in shown.facts():
+        for line in textwrap.wrap(fact, WIDTH):
+            _write(canvas, 0.03, height, line, 8)
+            height -= LINE
+    height -= LINE / 2
+    for name, span in shown.times():
+        _write(canvas, 0.03, height, name, 8)
+        _write(canvas, 0.3, height, span, 8)
+        height -= LINE
+    panel = canvas.add_axes((0.08, height - 0.3, 0.84, 0.26))
+    draw_curves(panel, shown)
+    height -= 0.35
+    for line in textwrap.wrap(_caption(shown), WIDTH):
+        _write(canvas, 0.03, height, line, 7.5, color="0.3")
+        height -= LINE
+    return canvas, height - LINE
+
+
+def _write_rows(canvas: Canvas, rows: Iterable[Sequence[str]], top: float) -> None:
+    for k, row in enumerate([HEADINGS, *rows]):
+        for column, (x, text) in enumerate(zip(PLACES, row, strict=True)):
+            most = LONGEST.get(column, len(text))
+            short = text if len(text) <= most else f"{text[: most - 1]}…"
+            _write(canvas, x, top - k * LINE, short, 7, weight="normal" if k else "bold")
+
+
+def _write(
+    canvas: Canvas, x: float, y: float, text: str, size: float, weight: str = "normal",
+    color: str = "black",
+) -> None:  # fmt: skip
+    """Write a text as it is: a dollar sign in it begins no formula."""
+    canvas.text(x, y, text, fontsize=size, weight=weight, color=color, parse_math=False)
