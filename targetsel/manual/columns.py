@@ -151,15 +151,21 @@ def _compared() -> Columns:
 
 def _observed() -> Columns:
     from targetsel.nights.visibility import COLUMNS
-    from targetsel.observing.observation import observed_columns
+    from targetsel.observing.observation import followed_columns, observed_columns
+    from targetsel.spectrographs.following import Following
     from targetsel.spectrographs.lines import Line
     from targetsel.spectrographs.spectrograph import Exposure, Spectrograph
 
     exposure = Exposure(Spectrograph.find("desi"), 1000, 7)
     line = Line("ew_<line>", ((6564.61, 1.0),))
-    found = [*observed_columns(exposure, (line,), PROXIES), *COLUMNS]
+    light = followed_columns(Following(exposure, (line,), (1000.0,)))
+    found = [*observed_columns(exposure, (line,), PROXIES), *light, *COLUMNS]
     posterior = [each for each in found if each.name.endswith(("_quantiles", "_correlation"))]
-    about = {"DESI (approximate)": "the spectrograph", "1000 s": "the exposure time"}
+    about = {
+        "DESI (approximate)": "the spectrograph",
+        "1000 s": "the exposure time",
+        "1000 Angstrom": "the bands' wavelengths",
+    }
     plain = [each for each in found if each not in posterior]
     return [*(_replaced(each, about) for each in plain), *(_replaced(each, about)
             for each in posterior)]  # fmt: skip

@@ -90,8 +90,8 @@ class DerivedPosterior:
         scores: np.ndarray,
         of_redshift: np.ndarray,
     ) -> DerivedPosterior:
-        """A quantity with `values` at `scores` of the proxy, both of shape (N, S), and at those of
-        a predicted redshift, shape (S,)."""
+        """A quantity with `values` at `scores` of the proxy and at those of a predicted redshift,
+        all of shape (N, S)."""
         quantiles, own = _ranked(values)
         given, other = _standardised(scores), _standardised(of_redshift)
         both = (given * other).mean(axis=1)

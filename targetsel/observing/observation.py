@@ -41,6 +41,7 @@ from targetsel.spectra.proxies import (
     proxy_names,
 )
 from targetsel.spectrographs.continuum import Magnitudes
+from targetsel.spectrographs.following import CONTINUUM, NOTE, REDDENING, Following
 from targetsel.spectrographs.lines import QUANTITIES, Line, ObservedLine, chosen_lines
 from targetsel.spectrographs.spectrograph import LONGEST, Exposure, Spectrograph, share_in_fiber
 from targetsel.tables.any_form import AnyTable, paths_in
@@ -195,8 +196,11 @@ class Observation:
 
     def added(self, proxies: tuple[str, ...]) -> list[Column]:
         """The columns that are added to a file with posteriors of these proxies."""
-        about_nights = COLUMNS if self.visibility is not None else ()
-        return [*observed_columns(self.exposure, self.lines, proxies), *about_nights]
+        found = observed_columns(self.exposure, self.lines, proxies)
+        if self.redshift.predicted:
+            centres = tuple(map(float, self.magnitudes.centres))
+            found += followed_columns(Following(self.exposure, self.lines, centres))
+        return [*found, *(COLUMNS if self.visibility is not None else ())]
 
     def check_columns(self, file: ScoredFile) -> None:
         """`check` of a scored file, which errors name."""
@@ -206,7 +210,7 @@ class Observation:
     def columns(self, piece: pa.Table) -> dict[str, Any]:
         """The columns of N sources, by name; arrays of N rows, NaN where unknown."""
         posterior = Sources(piece).posterior
-        normals, scores = draws(len(self.lines))
+        normals, scores = self._scores(posterior)
         redshift, troubles = self.redshift.draw(piece, normals)
         flux = self.magnitudes.flux(piece)
         reddening, share = self._reddening(piece), self._share(piece)
@@ -228,6 +232,9 @@ class Observation:
             columns |= self._place(seen)
             derived += self._derived(seen, posterior, own, normals)
         columns |= _posterior_columns(derived, posterior)
+        if self.redshift.predicted:
+            light = self.magnitudes.corrected(flux, reddening) * share[:, None]
+            columns |= {CONTINUUM: light, REDDENING: reddening}
         columns[STATUS] = np.where(troubles == "", "ok", troubles)
         if self.visibility is not None:
             own = column_names(piece.schema)
@@ -235,6 +242,25 @@ class Observation:
             up = self.visibility.columns(*position)
             columns |= dict(zip(up.column_names, up.columns, strict=True))
         return columns
+
+    def _scores(self, posterior: ProxyPosterior) -> tuple[np.ndarray, np.ndarray]:
+        """Normal scores of draws of the redshift, shape (S,), and of each line's width, (K, S).
+
+        At a predicted redshift they are those of each source, (N, S) and (K, N, S), and go together
+        as rules have it in P().
+        """
+        normals, scores = draws(len(self.lines))
+        if not self.redshift.predicted:
+            return normals, scores
+        proxies = tuple(line.proxy for line in self.lines)
+        if posterior.copula is not None:
+            found = posterior.draw_scores((*proxies, PHOTOZ))
+            return found[PHOTOZ], np.stack([found[each] for each in proxies])
+        of_lines = [
+            correlated_scores(own, normals, between(proxy, PHOTOZ, posterior))
+            for proxy, own in zip(proxies, scores, strict=True)
+        ]
+        return np.tile(normals, (len(posterior), 1)), np.stack(of_lines)
 
     def _reddening(self, piece: pa.Table) -> np.ndarray:
         """E(B-V) [mag], shape (N,)."""
@@ -271,13 +297,12 @@ class Observation:
         scores: np.ndarray,
         of_redshift: np.ndarray,
     ) -> Iterator[DerivedPosterior]:
-        """Quantities of a line, of which `scores`, shape (S,), are independent of the redshift."""
+        """Quantities of a line at the `scores` of its width and of the redshift."""
         proxy = seen.line.proxy
         knots = np.asarray(posterior.knots(proxy), dtype=np.float64)
         if self.redshift.is_certain:
             width = knots
         elif self.redshift.predicted:
-            scores = correlated_scores(scores, of_redshift, between(proxy, PHOTOZ, posterior))
             width = posterior.value(proxy, scores)
         else:
             width = posterior.value(proxy, np.tile(scores, (len(knots), 1)))
@@ -409,6 +434,21 @@ def observed_columns(
             before.append(name)
     about = "ok, or why fluxes of lines are not known"
     return [*columns, Column(STATUS, pa.string(), "", "meta.code.status", about, NEVER)]
+
+
+def followed_columns(following: Following) -> list[Column]:
+    """Columns from which P() calculates quantities of lines at any redshift and width."""
+    kind = pa.list_(pa.float32(), len(following.centres))
+    at = ", ".join(f"{each:.0f}" for each in following.centres)
+    light = f"continuum within the fiber, corrected for dust, at {at} Angstrom; P() follows it"
+    dust = "E(B-V) by which the light within the fiber is dimmed"
+    return [
+        Column(
+            CONTINUUM, kind, "nJy", "phot.flux.density;em.opt", light, UNKNOWN,
+            notes={NOTE: following.note},
+        ),
+        Column(REDDENING, pa.float32(), "mag", "phot.color.excess", dust, UNKNOWN),
+    ]  # fmt: skip
 
 
 def _about(quantity: str, line: Line, exposure: Exposure) -> str:

@@ -15,10 +15,10 @@ from targetsel.photometry.flux import known_magnitudes
 from targetsel.scored.columns import predicts_redshift
 from targetsel.spectra.photoz import PHOTOZ
 from targetsel.spectra.proxies import FINE, QUANTILES, interpolate
+from targetsel.spectrographs.following import HIGHEST
 from targetsel.tables.columns import floats, in_unit, matrix, unit_of
 from targetsel.tables.types import held, is_list, is_number
 
-HIGHEST = 10.0
 OWN = "redshift"  # the column that is the catalog's
 
 
@@ -141,7 +141,7 @@ class Redshift:
         ----------
         piece : pa.Table, N rows
         scores : ndarray, shape (S,)
-            Not used where redshifts are certain.
+            Or (N, S) for predictions. Not used where redshifts are certain.
 
         Returns
         -------
@@ -153,7 +153,7 @@ class Redshift:
         if self.predicted:
             fine = PHOTOZ + FINE in piece.column_names
             knots = matrix(piece[PHOTOZ + (FINE if fine else QUANTILES)])
-            drawn = interpolate(np.tile(scores, (len(knots), 1)), knots)
+            drawn = interpolate(np.broadcast_to(scores, (len(knots), scores.shape[-1])), knots)
             return np.clip(drawn, 0.0, HIGHEST), np.full(len(knots), "", dtype=object)
         if self.grid is not None:
             return self._from_densities(piece, scores)

@@ -117,7 +117,7 @@ class Binder:
             hint = hint or did_you_mean(name, [*self.columns.names, *self.definitions])
             known = "" if hint else f" The catalog has {_first_names(self.columns.names)}."
             raise node.place.error(f"unknown column '{name}'.{hint}{known}")
-        typed = self.columns[name]
+        typed = self.columns.inside_p(name) if self.inside_p else self.columns[name]
         if typed.kind == "condition":
             assert isinstance(typed.formula, f.ColumnValue)
             return replace(typed, formula=f.Flag(typed.formula))

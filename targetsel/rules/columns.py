@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from targetsel.documents.source_location import SourceLocation
+from targetsel.errors import CatalogError
 from targetsel.expressions.units import ANY_UNIT, MAG, declared
 from targetsel.photometry.columns import unit_said
 from targetsel.photometry.flux import MAGNITUDES
@@ -24,6 +25,7 @@ from targetsel.scored.columns import (
 from targetsel.scored.known_columns import COLUMNS as KNOWN_COLUMNS
 from targetsel.spectra.photoz import PHOTOZ
 from targetsel.spectra.proxies import proxy_names
+from targetsel.spectrographs.following import Following, stored_following
 from targetsel.tables.columns import ANYTHING, schema_of, unit_of
 from targetsel.tables.parquet import footer_in
 from targetsel.tables.types import is_bytes, is_number, is_text
@@ -44,6 +46,12 @@ class CatalogColumns:
     def __init__(self, schema: pa.Schema) -> None:
         self.schema = schema
         self.proxies = proxy_names(schema)
+        self.following: Following | None = None
+        self.lost = ""  # why quantities of observed lines cannot be followed, where they should be
+        try:
+            self.following = stored_following(schema)
+        except CatalogError as error:
+            self.lost = str(error)
         self._typed = {field.name: self._expression(field) for field in schema}
         self.names = tuple(self._typed)
         self._ranges = ranges(schema)
@@ -53,6 +61,14 @@ class CatalogColumns:
 
     def __getitem__(self, name: str) -> TypedExpression:
         return self._typed[name]
+
+    def inside_p(self, name: str) -> TypedExpression:
+        """A column as it is meant within P: places of lines follow from the redshift there."""
+        typed = self[name]
+        if self.following is None or name not in self.following:
+            return typed
+        assert isinstance(typed.formula, f.ColumnValue)
+        return replace(typed, formula=replace(typed.formula, role="followed"))
 
     def range_of(self, name: str) -> tuple[float, float]:
         """The least and the largest value that a column can have."""
@@ -95,7 +111,9 @@ class CatalogColumns:
         return formula
 
     def _expression(self, field: pa.Field) -> TypedExpression:
-        if field.name in self.proxies:
+        if self.following is not None and field.name in self.following.quantities:
+            role = "followed"
+        elif field.name in self.proxies:
             role = "predicted"
         elif any(field.name == name + end for name in self.proxies for end in STATISTICS):
             role = "statistic"

@@ -65,16 +65,21 @@ ZERO = Constant(0)
 
 @dataclass(frozen=True)
 class ColumnValue(Formula):
-    """A column; `role` is "measured", "predicted" or "statistic".
+    """A column; `role` is "measured", "predicted", "followed" or "statistic".
 
-    A *predicted* column is a proxy with a posterior; a *statistic* (``ew_halpha_std``) describes
-    such a posterior. `type` is "float32", "float64", "integer", "condition", "text" or
-    "other".
+    A *predicted* column is a proxy with a posterior; a *followed* one follows from proxies, draw by
+    draw within P (``snr_halpha``); a *statistic* (``ew_halpha_std``) describes such a posterior.
+    `type` is "float32", "float64", "integer", "condition", "text" or "other".
     """
 
     name: str
     role: str = "measured"
     type: str = "float64"
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether it has draws within P, and not one value."""
+        return self.role in ("predicted", "followed")
 
 
 @dataclass(frozen=True)
@@ -298,8 +303,8 @@ def columns(formula: Formula) -> set[ColumnValue]:
 
 
 def proxies(formula: Formula) -> set[str]:
-    """Names of the predicted quantities in the formula."""
-    return {column.name for column in columns(formula) if column.role == "predicted"}
+    """Names of the predicted quantities in the formula, and of those that follow from them."""
+    return {column.name for column in columns(formula) if column.is_drawn}
 
 
 def conjuncts(condition: Formula) -> list[Formula]:

@@ -23,6 +23,7 @@ from targetsel.rules.formula import TypedExpression
 from targetsel.rules.nights import OF_NIGHTS
 from targetsel.spectra.copula import GROUP
 from targetsel.spectra.proxies import CORRELATION, QUANTILES, correlated
+from targetsel.spectrographs.following import of_line
 
 _HIGHEST_BIT = 62
 _AB_ZERO_POINTS = ((Unit("nJy"), AB_ZERO_POINT), (Unit("nmgy"), NANOMAGGY_ZERO_POINT))
@@ -74,8 +75,13 @@ def _refuse_lost_posteriors(
                 f"P() needs the posterior of '{name}', and the catalog has no column "
                 f"'{name}{QUANTILES}' that holds it. {step}"
             )
+    if columns.lost and any(of_line(each.name) for each in f.columns(condition)):
+        raise place.error(columns.lost)
     known = correlated(columns.schema)
-    names = [name for name in columns.proxies if name in f.proxies(condition)]
+    involved = f.proxies(condition)
+    if columns.following is not None:
+        involved = columns.following.drawn(involved)
+    names = [name for name in columns.proxies if name in involved]
     calibration = footer(columns.schema).get("calibration")
     is_joint = isinstance(calibration, dict) and calibration.get("joint")
     if len(names) > 1 and is_joint and GROUP not in columns.schema.names:

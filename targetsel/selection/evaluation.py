@@ -6,7 +6,7 @@ P is found in three steps, each for the rows that the one before left open. The 
 probabilities bound it (Frechet 1935), and so does interval arithmetic on the intervals that hold
 most of each marginal. A condition that bounds no more than two proxies is a
 rectangle under the normal copula, which has a closed form (Owen 1956). All others are a share of
-quasi-random draws.
+quasi-random draws, each of which is followed to what depends on it (`following`).
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from targetsel.expressions.functions import (
     apply_to_intervals,
 )
 from targetsel.rules import formula as f
+from targetsel.selection.following import bounds_by_quantiles, has_quantiles, without_light
 from targetsel.selection.sources import DrawnSources, Sources
 from targetsel.spectra.proxies import NORMAL_SCORES, Sides, at_score
 
@@ -376,6 +377,11 @@ def _bounds_by_intervals(part: f.Formula, sources: Sources) -> tuple[np.ndarray,
     low, high = np.zeros(len(sources)), np.ones(len(sources))
     if not isinstance(part, f.Compare) or part.operator in ("==", "!="):
         return low, high
+    if any(column.role == "followed" for column in f.columns(part)):
+        bound = _bound(part, "followed")
+        if bound is None or not has_quantiles(bound[0], sources):
+            return low, high
+        return bounds_by_quantiles(bound[0], bound[1], value(bound[2], sources), sources)
     for place in range(len(NORMAL_SCORES) // 2):
         outside = 2 * len(f.proxies(part)) * scipy.special.ndtr(NORMAL_SCORES[place])
         if outside < 1:
@@ -433,14 +439,14 @@ def _box(condition: f.Formula, sources: Sources) -> tuple[dict[str, Sides], list
     return box, others
 
 
-def _bound(part: f.Formula) -> Bound | None:
+def _bound(part: f.Formula, role: str = "predicted") -> Bound | None:
     """The comparison of a proxy with a number that has no predicted quantity, if it is one."""
     if not isinstance(part, f.Compare) or part.operator in ("==", "!="):
         return None
     operator, left, right = part.operator, part.left, part.right
     if f.proxies(right):
         operator, left, right = FLIPPED[operator], right, left
-    if not (isinstance(left, f.ColumnValue) and left.role == "predicted") or f.proxies(right):
+    if not (isinstance(left, f.ColumnValue) and left.role == role) or f.proxies(right):
         return None
     return left.name, operator, right
 
@@ -457,15 +463,26 @@ class PosteriorDraws(DrawnSources):
         self.scores = sources.posterior.draw_scores(names, N_DRAWS)
 
     def column(self, column: f.ColumnValue) -> np.ndarray:
-        if column.role == "predicted" and column.name not in self.draws:
-            posterior = self.sources.posterior
-            self.draws[column.name] = posterior.value(column.name, self.scores[column.name])
+        if column.is_drawn:
+            self._draw(column.name)
         return super().column(column)
 
     def missing(self, column: f.ColumnValue) -> np.ndarray:
-        if column.role == "predicted":
+        if column.is_drawn:
             self.column(column)
         return super().missing(column)
+
+    def _draw(self, name: str) -> np.ndarray:
+        """The draws of a proxy, or of what follows from proxies, (N, S); made on first use."""
+        if name not in self.draws:
+            if name in self.scores:
+                self.draws[name] = self.sources.posterior.value(name, self.scores[name])
+            else:
+                assert self.sources.following is not None
+                parents = self.sources.following.parents(name)
+                drawn = {parent: self._draw(parent) for parent in parents}
+                self.draws[name] = self.sources.followed(name, drawn)
+        return self.draws[name]
 
     def within(self, bound: Bound) -> np.ndarray:
         """Whether each draw of a proxy keeps a bound, shape (N, S)."""
@@ -476,8 +493,7 @@ class PosteriorDraws(DrawnSources):
 
 def _share_of_draws(condition: f.Formula, sources: Sources) -> np.ndarray:
     """The share of joint draws for which the condition is true, shape (N,); NaN without draws."""
-    involved = f.proxies(condition)
-    names = tuple(name for name in sources.posterior.names if name in involved)
+    names = sources.drawn(f.proxies(condition))
     share = np.empty(len(sources))
     samples = sources.posterior.n_samples or N_DRAWS
     size = ROWS_OF_DRAWS * N_DRAWS // samples
@@ -493,8 +509,9 @@ def _share_of_draws(condition: f.Formula, sources: Sources) -> np.ndarray:
 
 def _without_posterior(condition: f.Formula, sources: Sources) -> np.ndarray:
     """Whether the posterior of any proxy of the condition is missing, shape (N,)."""
-    lacking = np.zeros(len(sources), dtype=bool)
-    for name in f.proxies(condition):
+    names = f.proxies(condition)
+    lacking = without_light(names, sources)
+    for name in sources.drawn(names):
         lacking |= np.isnan(sources.posterior.knots(name)).any(axis=1)
     return lacking
 

@@ -8,7 +8,7 @@ broadcasts. NaN stands for missing; magnitudes beyond 50, such as 99 and -999, a
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property, partial
 from typing import Any, Protocol, TypeVar
 
@@ -20,6 +20,7 @@ from targetsel.errors import CatalogError
 from targetsel.photometry.columns import without_codes
 from targetsel.rules import formula as f
 from targetsel.spectra.copula import GROUP, stored_copula
+from targetsel.spectra.photoz import PHOTOZ
 from targetsel.spectra.proxies import (
     CORRELATION,
     FINE,
@@ -29,6 +30,12 @@ from targetsel.spectra.proxies import (
     ProxyPosterior,
     correlated,
     proxy_names,
+)
+from targetsel.spectrographs.following import (
+    CONTINUUM,
+    REDDENING,
+    Following,
+    stored_following,
 )
 from targetsel.tables.columns import floats, in_one_piece
 from targetsel.tables.text import encoded_text
@@ -192,6 +199,35 @@ class Sources:
             tuple(quantiles), _WhenAsked(quantiles), _WhenAsked(correlation), copula, group
         )
 
+    @cached_property
+    def following(self) -> Following | None:
+        """How quantities of observed lines follow from proxies; None where there are none."""
+        return stored_following(self._whole.schema)
+
+    def drawn(self, names: Iterable[str]) -> tuple[str, ...]:
+        """The proxies of which some names have draws, their own or others that they follow from.
+
+        In the order of the posterior; a redshift that others follow comes first, whose draws are
+        the most even ones then.
+        """
+        names = {*names}
+        if self.following is None or not any(name in self.following for name in names):
+            return tuple(name for name in self.posterior.names if name in names)
+        wanted = self.following.drawn(names)
+        found = [name for name in self.posterior.names if name in wanted]
+        return tuple(sorted(found, key=lambda name: name != PHOTOZ))
+
+    def followed(self, name: str, drawn: Mapping[str, np.ndarray]) -> np.ndarray:
+        """A quantity of an observed line, (N, S), from draws of what it follows from, (N, S)."""
+        assert self.following is not None
+        return self.following.values(name, drawn, *self.light())
+
+    def light(self) -> tuple[np.ndarray, np.ndarray]:
+        """Continuum in the fiber [nJy], shape (N, B), and E(B-V) [mag], shape (N,)."""
+        assert self.following is not None
+        continuum = self._matrix(CONTINUUM, len(self.following.centres))
+        return continuum.astype(np.float64), self._array("number", REDDENING, floats)
+
     def _group(self) -> np.ndarray:
         """The group of each source in the copula, shape (N,); -1 where it is missing."""
         return self._array("integer", GROUP, lambda values: _as_numpy(pc.fill_null(values, -1)))
@@ -240,7 +276,7 @@ class DrawnSources:
         self.draws = draws
 
     def column(self, column: f.ColumnValue) -> np.ndarray:
-        if column.role == "predicted":
+        if column.is_drawn:
             return self.draws[column.name]
         return self.sources.column(column)[:, None]
 
@@ -256,7 +292,7 @@ class DrawnSources:
         return codes[:, None], words
 
     def missing(self, column: f.ColumnValue) -> np.ndarray:
-        if column.role == "predicted":
+        if column.is_drawn:
             return np.isnan(self.draws[column.name])
         return self.sources.missing(column)[:, None]
 
@@ -308,6 +344,10 @@ def columns_read(formula: f.Formula, schema: pa.Schema) -> set[str]:
             }  # the median says whether it is missing
         elif isinstance(part, f.Probability):
             involved = f.proxies(part)
+            following = stored_following(schema)
+            if following is not None and any(name in following for name in involved):
+                read |= {CONTINUUM, REDDENING, *(name + QUANTILES for name in involved)}
+                involved = following.drawn(involved)
             if len(involved) > 1:
                 copula = stored_copula(schema.field(GROUP)) if GROUP in schema.names else None
                 drawn = involved

@@ -99,12 +99,37 @@ class Magnitudes:
         reddening : ndarray, shape (N,)
             E(B-V) [mag] on the scale of Schlegel et al. (1998).
         """
-        centres = np.array([column.band.wavelength for column in self.columns])
+        return arriving(self.centres, self.corrected(flux, reddening), wavelength, reddening)
+
+    @property
+    def centres(self) -> np.ndarray:
+        """Effective wavelengths of the bands [Angstrom], shape (B,)."""
+        return np.array([column.band.wavelength for column in self.columns])
+
+    def corrected(self, flux: np.ndarray, reddening: np.ndarray) -> np.ndarray:
+        """Fluxes corrected for Galactic extinction, in the shapes and units of `continuum`."""
         reddened = [not (self.dereddened or column.is_corrected) for column in self.columns]
-        flux = flux * 10 ** (0.4 * reddening[:, None] * extinction(centres) * reddened)
-        per_hertz = NJY * 10 ** _between_bands(np.log10(centres), np.log10(flux), wavelength)
-        dimmed = 10 ** (-0.4 * reddening[:, None] * extinction(wavelength))
-        return per_hertz * dimmed * SPEED_OF_LIGHT / wavelength**2
+        return flux * 10 ** (0.4 * reddening[:, None] * extinction(self.centres) * reddened)
+
+
+def arriving(
+    centres: np.ndarray, flux: np.ndarray, wavelength: np.ndarray, reddening: np.ndarray
+) -> np.ndarray:
+    """Flux density of `Magnitudes.continuum`, shape (N, S), from fluxes corrected for extinction.
+
+    Parameters
+    ----------
+    centres : ndarray, shape (B,)
+        Increasing [Angstrom].
+    flux : ndarray, shape (N, B)
+        [nJy], NaN where unknown.
+    wavelength, reddening : ndarray
+        As there.
+    """
+    per_hertz = NJY * 10 ** _between_bands(np.log10(centres), np.log10(flux), wavelength)
+    if reddening.any():
+        per_hertz = per_hertz * 10 ** (-0.4 * reddening[:, None] * extinction(wavelength))
+    return per_hertz * SPEED_OF_LIGHT / wavelength**2
 
 
 def _between_bands(x: np.ndarray, y: np.ndarray, wavelength: np.ndarray) -> np.ndarray:

@@ -150,8 +150,13 @@ class ObservedLine:
             clear = np.where(seen, is_clear_of_sky(first, last), clear)
         return clear
 
-    def quantities(self, equivalent_width: np.ndarray, exposure: Exposure) -> dict[str, np.ndarray]:
-        """Flux, signal-to-noise ratio and exposure time for equivalent widths.
+    def quantities(
+        self,
+        equivalent_width: np.ndarray,
+        exposure: Exposure,
+        asked: tuple[str, ...] = QUANTITIES,
+    ) -> dict[str, np.ndarray]:
+        """Flux, signal-to-noise ratio and exposure time for equivalent widths, as far as asked for.
 
         Parameters
         ----------
@@ -165,19 +170,24 @@ class ObservedLine:
         """
         spectrograph = exposure.spectrograph
         flux = equivalent_width * (1 + self.redshift) * self.continuum
-        snr, time = np.zeros(flux.shape), np.full(flux.shape, LONGEST)
+        found = {"lineflux": flux}
+        if asked == ("lineflux",):
+            return found
+        unseen = {"snr": 0.0, "exposure_time": LONGEST}
+        found |= {name: np.full(flux.shape, unseen[name]) for name in asked if name in unseen}
         for arm, seen in self._arms(spectrograph):
+            if not seen.any():
+                continue
             width = effective_width(self.wavelength, self.line.offsets, self.line.shares, arm)
-            found = rates(flux, self.continuum, self.wavelength, width, arm, spectrograph)
-            snr = np.where(seen, signal_to_noise(found, exposure.time, spectrograph.readout), snr)
-            needed = exposure_time(found, exposure.snr, spectrograph.readout)
-            time = np.where(seen, needed, time)
+            rate = rates(flux, self.continuum, self.wavelength, width, arm, spectrograph)
+            if "snr" in found:
+                snr = signal_to_noise(rate, exposure.time, spectrograph.readout)
+                found["snr"] = np.where(seen, snr, found["snr"])
+            if "exposure_time" in found:
+                time = exposure_time(rate, exposure.snr, spectrograph.readout)
+                found["exposure_time"] = np.where(seen, time, found["exposure_time"])
         known = np.isfinite(flux)
-        return {
-            "lineflux": flux,
-            "snr": np.where(known, snr, np.nan),
-            "exposure_time": np.where(known, time, np.nan),
-        }
+        return {name: np.where(known, values, np.nan) for name, values in found.items()}
 
     @property
     def _ends(self) -> tuple[float, float]:

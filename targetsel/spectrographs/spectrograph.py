@@ -168,12 +168,17 @@ class Spectrograph(DocumentModel):
     sky: Annotated[WavelengthCurve, Points(10, 30), Expected(f"{POINTS} 10 to 30")]
     """brightness of the night sky, AB magnitude per square arcsec against wavelength"""
     arms: Annotated[tuple[Arm, ...], AfterValidator(_not_empty)]
-    _sha256: str = PrivateAttr(default="")
+    _text: str = PrivateAttr(default="")
 
     @property
     def sha256(self) -> str:
         """Hash of the file; empty if it was not read from one."""
-        return self._sha256
+        return hashlib.sha256(self._text.encode()).hexdigest() if self._text else ""
+
+    @property
+    def text(self) -> str:
+        """The file, from which `parse` makes the same; empty if it was not read from one."""
+        return self._text
 
     @classmethod
     def find(cls, name: str) -> Spectrograph:
@@ -200,9 +205,19 @@ class Spectrograph(DocumentModel):
         SpectrographError
             With file, line and column of the fault, and what was expected there.
         """
-        text = read_text(path, SpectrographError)
-        found = parse_model(text, str(path), cls, SpectrographError)
-        found._sha256 = hashlib.sha256(text.encode()).hexdigest()
+        return cls.parse(read_text(path, SpectrographError), str(path))
+
+    @classmethod
+    def parse(cls, text: str, name: str) -> Spectrograph:
+        """The spectrograph that a YAML text describes; `name` is that of its file, for errors.
+
+        Raises
+        ------
+        SpectrographError
+            As `read`.
+        """
+        found = parse_model(text, name, cls, SpectrographError)
+        found._text = text
         return found
 
 
