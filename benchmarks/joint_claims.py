@@ -23,7 +23,7 @@ from targetsel.report.counts import drawn_counts, stated_counts, write_counts
 from targetsel.report.drawn_claims import KINDS
 from targetsel.report.figures import Figures, subsets
 from targetsel.report.joint_proxies import copula_figures, copula_scores
-from targetsel.scored.known_sources import KnownSources
+from targetsel.scored.labelled_sources import LabelledSources
 from targetsel.statistics.resampling import Resampling
 
 
@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path)
     asked = parser.parse_args()
     start = time.process_time()
-    known = KnownSources.read(asked.scored, asked.truth)
+    known = LabelledSources.read(asked.scored, asked.truth)
     known = known.take(np.argsort(known.source_id, kind="stable"))
     stated, _ = claims(asked.scored, known, None, ())
     counts, _ = drawn_counts(asked.scored, known, asked.seed, asked.kinds.split(","))

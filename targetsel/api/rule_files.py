@@ -11,7 +11,7 @@ from targetsel.remote.copies import with_addresses
 
 if TYPE_CHECKING:
     from targetsel.rules.checking import Findings
-    from targetsel.rules.known import RuleColumn
+    from targetsel.rules.facts import RuleColumn
     from targetsel.rules.locking import LockedFolder
     from targetsel.rules.reference import Syntax
 
@@ -98,9 +98,9 @@ def lint_rules(rules: AnyPath, catalog: AnyPath | None = None) -> Findings:
 
     if catalog is None:
         return check(Path(rules))
-    from targetsel.rules.known import known_of, texts_of
+    from targetsel.rules.facts import facts_of, texts_of
 
-    return check(Path(rules), *known_of(Path(catalog)), texts_of(Path(catalog)))
+    return check(Path(rules), *facts_of(Path(catalog)), texts_of(Path(catalog)))
 
 
 @with_addresses()
@@ -210,7 +210,7 @@ def rule_columns(catalog: AnyPath) -> tuple[RuleColumn, ...]:
     >>> columns["ew_halpha"].unit
     'Angstrom'
     """
-    from targetsel.rules.known import rule_columns as of_catalog
+    from targetsel.rules.facts import rule_columns as of_catalog
 
     return of_catalog(Path(catalog))
 
@@ -271,6 +271,6 @@ def rule_schema(catalog: AnyPath | None = None) -> dict[str, Any]:
 
     if catalog is None:
         return json_schema(None)
-    from targetsel.rules.known import known_of
+    from targetsel.rules.facts import facts_of
 
-    return json_schema(known_of(Path(catalog))[0])
+    return json_schema(facts_of(Path(catalog))[0])

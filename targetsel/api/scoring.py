@@ -149,7 +149,7 @@ def score(
     See Also
     --------
     select : Choose targets by what this predicts.
-    calibrate : Correct the ensemble by sources of known spectra.
+    calibrate : Correct the ensemble by labelled sources.
     score_rows : The same for rows and images in memory.
 
     Examples
@@ -479,7 +479,7 @@ def calibrate(
     local: bool = True,
     like: AnyTable | None = None,
 ) -> Calibration:
-    """Fit an ensemble's calibration to sources of known spectra, as `targetsel calibrate`.
+    """Fit an ensemble's calibration to labelled sources, as `targetsel calibrate`.
 
     Parameters
     ----------
@@ -491,7 +491,7 @@ def calibrate(
     local : bool
         Also correct intervals by all that is predicted of a source.
     like : str, Path or table, optional
-        Catalog of the sources that predictions are for: known sources are weighted so that their
+        Catalog of the sources that predictions are for: labelled sources are weighted so that their
         magnitudes and colours, in the scored catalog, are distributed as there (see
         `selection_weights`).
 
@@ -513,7 +513,7 @@ def calibrate(
     --------
     score : Takes the calibrated ensemble.
     evaluate : The quality of predictions, calibrated or not.
-    selection_weights : What `like` gives the known sources.
+    selection_weights : What `like` gives the labelled sources.
     train : Makes the ensemble.
 
     Examples

@@ -298,7 +298,7 @@ def forecast(
 
     See Also
     --------
-    evaluate : What came true on sources of known spectra.
+    evaluate : What came true on labelled sources.
     tune : The bound that gives so many targets.
 
     Examples

@@ -174,14 +174,14 @@ class Calibration(CalibrationSteps):
     def summary(self) -> str:
         """Description in one line, for the terminal."""
         simulated = " (simulated)" if self.simulated else ""
-        known = f"calibrated on {self.n_fitted:,} sources of known spectra{simulated}"
+        known = f"calibrated on {self.n_fitted:,} labelled sources{simulated}"
         if not self.maps:
             return f"latents {known}; no line strengths"
         what = "posteriors" if self.latents is not None else "line strengths"
         if not self.not_calibrated:
             return f"{what} {known}"
         sources = (
-            "sources of known redshifts" if self.not_calibrated == (PHOTOZ,) else "known sources"
+            "sources of known redshifts" if self.not_calibrated == (PHOTOZ,) else "labelled sources"
         )
         return (
             f"{what} {known}; not {', '.join(self.not_calibrated)}: score {sources} with "

@@ -1,4 +1,4 @@
-"""Fit of a calibration to scored sources of known spectra, and its check on other such sources."""
+"""Fit of a calibration to scored labelled sources, and its check on other such sources."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from targetsel.photometry.brightness import brightness_columns
 from targetsel.photometry.selection_weights import SelectionRecord, weights_like
 from targetsel.scored.columns import predicts_redshift
 from targetsel.scored.file import RESTORE, ScoredFile
-from targetsel.scored.known_sources import KnownSources
+from targetsel.scored.labelled_sources import LabelledSources
 from targetsel.sky.catalog import CatalogFile
 from targetsel.spectra.decoder import Decoder, FoldedDecoder
 from targetsel.spectra.lines import BPT_PROXIES, PROXIES, bpt_probabilities, measure
@@ -68,7 +68,7 @@ def calibrate(
     local: bool = True,
     like: CatalogFile | None = None,
 ) -> Calibration:
-    """Calibration fitted to sources of known spectra, with its coverage on some of them.
+    """Calibration fitted to labelled sources, with its coverage on some of them.
 
     A hash of their group splits the sources: a first calibration is fitted to most, and its
     coverage measured on the others (`CHECKED_SHARE`). The calibration itself is then fitted to
@@ -85,13 +85,13 @@ def calibrate(
     local : bool
         Also correct proxies by all that is predicted of a source (see `local.LocalScores`).
     like : CatalogFile, optional
-        Target catalog that the known sources are weighted like, by the brightness in the scored
+        Target catalog that the labelled sources are weighted like, by the brightness in the scored
         file (`weights_like`).
 
     Raises
     ------
     CatalogError, EnsembleError
-        If a file is unusable, known sources are too few, or the scored file is of another
+        If a file is unusable, labelled sources are too few, or the scored file is of another
         ensemble or calibrated already.
     """
     known, selection = read_known(scored, truth, ensemble, like is not None), None
@@ -110,7 +110,7 @@ def calibrate(
     _check_size(truth, fitted, others)
     _check_any(truth, known)
 
-    def predicted(steps: CalibrationSteps, some: KnownSources) -> PredictedProxies | None:
+    def predicted(steps: CalibrationSteps, some: LabelledSources) -> PredictedProxies | None:
         """Proxies after some steps; None if no proxy is known of any source."""
         if not some.proxies:
             return None
@@ -123,7 +123,7 @@ def calibrate(
             advance(len(part))
         return PredictedProxies.joined(parts)
 
-    def fit(some: KnownSources) -> CalibrationSteps:
+    def fit(some: LabelledSources) -> CalibrationSteps:
         steps = _latent_steps(some, ensemble.decoder, truth)
         before = predicted(steps, some)
         if before is None:
@@ -159,7 +159,7 @@ def calibrate(
 
 def read_known(
     scored: Path, truth: Path, ensemble: DecodingEnsemble, with_brightness: bool = False
-) -> KnownSources:
+) -> LabelledSources:
     """Sources that a calibration can be fitted to; see `calibrate`.
 
     Parameters
@@ -189,7 +189,7 @@ def read_known(
     needed = [MAGNITUDE, "member_mean", "member_cov", *(name + QUANTILES for name in predicted)]
     needed += OF_MEMBERS if predicts_redshift(schema) else ()
     needed += brightness_columns(schema, place) if with_brightness else ()
-    known = KnownSources.read(scored, truth, needed)
+    known = LabelledSources.read(scored, truth, needed)
     counting = known.truth.known & (known.weight > 0)
     found = known.take(counting)
     left_out = known.left_out | {"with NaN for a truth": len(known) - len(found)}
@@ -197,9 +197,9 @@ def read_known(
 
 
 def _weighted_like(
-    known: KnownSources, like: CatalogFile, scored: Path
-) -> tuple[KnownSources, SelectionRecord]:
-    """The known sources with weights of selection, without those that get none."""
+    known: LabelledSources, like: CatalogFile, scored: Path
+) -> tuple[LabelledSources, SelectionRecord]:
+    """The labelled sources with weights of selection, without those that get none."""
     with ScoredFile(scored) as file:
         place = file.path
     found = weights_like(like, known.scored, known.source_id, known.weight, place)
@@ -209,7 +209,7 @@ def _weighted_like(
     return replace(weighted, left_out=known.left_out | left_out), found.record
 
 
-def _check_size(truth: Path, fitted: KnownSources, others: KnownSources) -> None:
+def _check_size(truth: Path, fitted: LabelledSources, others: LabelledSources) -> None:
     n = int(effective_size(fitted.weight)) if len(fitted) else 0
     lopsided = not len(fitted) or not len(others)
     if len(fitted) + len(others) < FEWEST or (n < FEWEST and not lopsided):
@@ -217,7 +217,7 @@ def _check_size(truth: Path, fitted: KnownSources, others: KnownSources) -> None
         needed = math.ceil(given * FEWEST / n if n else FEWEST / (1 - CHECKED_SHARE))
         counts = ", ".join(f"{count} {why}" for why, count in fitted.left_out.items() if count)
         raise CatalogError(
-            f"{truth}: {given} scored sources of known spectra"
+            f"{truth}: {given} scored labelled sources"
             f"{f' ({counts} left out)' if counts else ''}, of which {n} are for the fit and the "
             f"others check it; expected at least {FEWEST} for the fit. Give about {needed} such "
             f"sources, or {needed * 5} for a calibration by brightness."
@@ -229,7 +229,7 @@ def _check_size(truth: Path, fitted: KnownSources, others: KnownSources) -> None
         )
 
 
-def _check_any(truth: Path, known: KnownSources) -> None:
+def _check_any(truth: Path, known: LabelledSources) -> None:
     """Refuse sources of which nothing is known often enough to be calibrated."""
     counts = {
         name: int(np.isfinite(true + matrix(known.scored[name + QUANTILES]).sum(axis=1)).sum())
@@ -247,7 +247,7 @@ def _check_any(truth: Path, known: KnownSources) -> None:
     )
 
 
-def _latent_steps(known: KnownSources, decoder: Decoder, truth: Path) -> CalibrationSteps:
+def _latent_steps(known: LabelledSources, decoder: Decoder, truth: Path) -> CalibrationSteps:
     """Calibration of the latents and perhaps the redshift, and the decoder residual."""
     rows = np.flatnonzero(np.isfinite(known.latents).all(axis=1))
     if len(rows) < FEWEST:
@@ -273,13 +273,13 @@ def _latent_steps(known: KnownSources, decoder: Decoder, truth: Path) -> Calibra
     return CalibrationSteps(latents=latents, residual=residual, **_NO_PROXIES)
 
 
-def _log_redshift(known: KnownSources) -> np.ndarray:
+def _log_redshift(known: LabelledSources) -> np.ndarray:
     """ln(1 + redshift), shape (N,); NaN where it is not known."""
     nowhere = np.full(len(known), np.nan)
     return np.asarray(np.log1p(known.proxies.get(PHOTOZ, nowhere)))
 
 
-def _residual(known: KnownSources, decoder: Decoder, truth: Path) -> DecoderResidual | None:
+def _residual(known: LabelledSources, decoder: Decoder, truth: Path) -> DecoderResidual | None:
     """Residual of the proxies that are known for every source with known latents."""
     decoded = measure(decoder.decode(known.latents[:, None]))
     pairs = {
@@ -306,7 +306,7 @@ def _residual(known: KnownSources, decoder: Decoder, truth: Path) -> DecoderResi
     )
 
 
-def _maps(known: KnownSources, posterior: ProxyPosterior) -> dict[str, ScoreMap]:
+def _maps(known: LabelledSources, posterior: ProxyPosterior) -> dict[str, ScoreMap]:
     """Maps of the proxies that are known for enough sources."""
     maps: dict[str, ScoreMap] = {}
     for name, true in known.proxies.items():
@@ -319,7 +319,7 @@ def _maps(known: KnownSources, posterior: ProxyPosterior) -> dict[str, ScoreMap]
 
 
 def _local(
-    known: KnownSources, knots: Mapping[str, np.ndarray], maps: Mapping[str, ScoreMap]
+    known: LabelledSources, knots: Mapping[str, np.ndarray], maps: Mapping[str, ScoreMap]
 ) -> LocalScores:
     """Local corrections of the proxies that have maps."""
     after = mapped(knots, maps, known.magnitude)
@@ -327,7 +327,7 @@ def _local(
     return LocalScores.fit(after, true, known.magnitude, known.group, known.weight)
 
 
-def _joint(known: KnownSources, posterior: ProxyPosterior) -> JointCalibration | None:
+def _joint(known: LabelledSources, posterior: ProxyPosterior) -> JointCalibration | None:
     """The copula of the proxies that are known for enough sources, if these are two or more."""
     there = {
         name: np.isfinite(true + posterior.knots(name).sum(axis=1))
@@ -343,7 +343,7 @@ def _joint(known: KnownSources, posterior: ProxyPosterior) -> JointCalibration |
     return JointCalibration.fit(posterior.take(rows), true, known.weight[rows])
 
 
-def _classes(known: KnownSources, predicted: Mapping[str, np.ndarray]) -> ClassMap | None:
+def _classes(known: LabelledSources, predicted: Mapping[str, np.ndarray]) -> ClassMap | None:
     """Map of the classes in the [NII] diagram, if enough sources of each are known."""
     if not known.proxies.keys() >= set(BPT_PROXIES):
         return None
@@ -358,7 +358,7 @@ def _classes(known: KnownSources, predicted: Mapping[str, np.ndarray]) -> ClassM
 
 
 def _coverages(
-    steps: CalibrationSteps, known: KnownSources, predicted: PredictedProxies | None
+    steps: CalibrationSteps, known: LabelledSources, predicted: PredictedProxies | None
 ) -> dict[str, Coverage]:
     """The coverage of every latent and proxy before and after calibration."""
     found = {}
@@ -393,7 +393,7 @@ def _inside(below: np.ndarray) -> np.ndarray:
     return np.abs(below - 0.5) < INTERVAL / 2
 
 
-def _coverage(known: KnownSources, before: np.ndarray, after: np.ndarray) -> Coverage:
+def _coverage(known: LabelledSources, before: np.ndarray, after: np.ndarray) -> Coverage:
     bins = Bins.of(known.magnitude, known.weight).rows()
 
     def share(inside: np.ndarray, rows: np.ndarray) -> float:

@@ -1,4 +1,4 @@
-"""Joint calibration: the copula of sources of known spectra, and who belongs to which group of it.
+"""Joint calibration: the copula of labelled sources, and who belongs to which group of it.
 
 Maps of single proxies leave their ranks, and so their dependence, as predicted. What true values
 have in common beyond that is kept as samples (see `spectra.copula`), in groups of sources that are

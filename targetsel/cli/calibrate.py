@@ -34,7 +34,7 @@ def calibrate(
     like: Annotated[
         Path | None,
         typer.Option(
-            help="Catalog of the sources that predictions are for: known sources are weighted so "
+            help="Catalog of the sources that predictions are for: labelled ones are weighted so "
             "that their magnitudes and colours, in SCORED, are distributed as there."
         ),
     ] = None,

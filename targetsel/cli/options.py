@@ -180,11 +180,11 @@ def say_labelled(labelled: tuple[Path, Path] | None, scored: Path) -> None:
     """Say how many sources the two files of a calibration share, with each other and with the
     scored catalog that targets are chosen from."""
     if labelled is not None:
-        from targetsel.scored.known_sources import count_known
+        from targetsel.scored.labelled_sources import count_labelled
         from targetsel.selection.claims import count_shared
         from targetsel.tables.any_format import is_simulated
 
-        say_joined(*count_known(*labelled), any(map(is_simulated, labelled)))
+        say_joined(*count_labelled(*labelled), any(map(is_simulated, labelled)))
         shared, n = count_shared(scored, labelled)
         if shared:
             say(

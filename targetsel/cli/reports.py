@@ -66,7 +66,7 @@ def forecast(
     if not found:
         say(f"No class of {rules} has a condition with P(), so there is nothing to forecast.")
     elif pair is None:
-        say("Without sources of known spectra there are no intervals: give --labelled and --truth.")
+        say("Without labelled sources there are no intervals: give --labelled and --truth.")
 
 
 def diff(

@@ -64,8 +64,8 @@ TOPICS: dict[str, dict[str, str]] = {
         "The job and its folder": "jobs partitions api.partitions",
         "Processes and clusters": "jobs.launch",
     },
-    "Calibrating, and known spectra": {
-        "Sources of known spectra": "scored.known_sources scored.truth",
+    "Calibrating, and labelled sources": {
+        "Labelled sources": "scored.labelled_sources scored.truth",
         "The calibration": "calibration cli.calibrate",
         "Evaluating predictions": "report report.claims report.evaluation cli.predictions",
     },

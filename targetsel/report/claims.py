@@ -20,7 +20,7 @@ from targetsel.rules.columns import CatalogColumns
 from targetsel.rules.functions import parse
 from targetsel.rules.rules import Rules, shipped_rules
 from targetsel.scored.known_match import add_nothing_known
-from targetsel.scored.known_sources import KnownSources
+from targetsel.scored.labelled_sources import LabelledSources
 from targetsel.selection.claims import comes_true
 from targetsel.selection.evaluation import all_hold, probability
 from targetsel.selection.quantiles import catalog_quantiles
@@ -63,7 +63,7 @@ class Claim:
 
 
 def claims(
-    scored: Path, known: KnownSources, conditions: Sequence[str] | None, files: Sequence[str]
+    scored: Path, known: LabelledSources, conditions: Sequence[str] | None, files: Sequence[str]
 ) -> tuple[list[Claim], list[str]]:
     """Claims of conditions on proxies and of rule files' classes, and messages of those left out.
 
@@ -105,7 +105,7 @@ def claims(
 
 
 class Outcomes:
-    """Stated probabilities of claims about known sources, and which came true.
+    """Stated probabilities of claims about labelled sources, and which came true.
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ class Outcomes:
         The scored file that `known` was read from; quantiles of the catalog are those of it.
     """
 
-    def __init__(self, file: ScoredSources, known: KnownSources) -> None:
+    def __init__(self, file: ScoredSources, known: LabelledSources) -> None:
         self._file, self._known = file, known
         self._blocks = [*blocks_of(known.scored)]  # which keep the columns that they have read
 
@@ -279,7 +279,7 @@ class RankedList:
 
 
 def list_figures(
-    claim: Claim, photometry: np.ndarray | None, known: KnownSources, resampling: Resampling
+    claim: Claim, photometry: np.ndarray | None, known: LabelledSources, resampling: Resampling
 ) -> Iterator[Figure]:
     """Purity at each completeness of lists ranked by the ensemble, and by photometry alone.
 

@@ -19,7 +19,7 @@ import pyarrow as pa
 from targetsel.errors import CatalogError, RuleError
 from targetsel.report.claims import Claim, Outcomes
 from targetsel.report.drawn_claims import CLOSED, DrawnClaim, drawn_claims
-from targetsel.scored.known_sources import KnownSources
+from targetsel.scored.labelled_sources import LabelledSources
 from targetsel.selection.evaluation import N_DRAWS
 from targetsel.selection.scored_sources import ScoredSources
 from targetsel.spectra.lines import BPT_CLASSES, BPT_PROXIES, bpt_probabilities
@@ -115,7 +115,7 @@ def write_counts(counts: Sequence[Count], path: Path, footer: dict[str, Any]) ->
 # ---------------------------------------------------------------------- which claims
 
 
-def stated_counts(stated: Iterable[Claim], known: KnownSources) -> list[Count]:
+def stated_counts(stated: Iterable[Claim], known: LabelledSources) -> list[Count]:
     """Counts of claims of conditions and classes, and of the stored columns of BPT classes."""
     of = [(CONDITION if each.members is None else CLASS, "", each) for each in stated]
     of += [(STORED_BPT, "", each) for each in _stored_classes(known)]
@@ -124,7 +124,7 @@ def stated_counts(stated: Iterable[Claim], known: KnownSources) -> list[Count]:
 
 def drawn_counts(
     scored: Path,
-    known: KnownSources,
+    known: LabelledSources,
     seed: int,
     kinds: Sequence[str] = CLOSED,
 ) -> tuple[list[Count], list[str]]:
@@ -160,7 +160,7 @@ def _outcome(outcomes: Outcomes, claim: DrawnClaim) -> Claim:
     return found
 
 
-def _stored_classes(known: KnownSources) -> Iterator[Claim]:
+def _stored_classes(known: LabelledSources) -> Iterator[Claim]:
     """Claims of the stored probabilities of the classes of the [NII] diagram."""
     if not {*BPT_PROXIES} <= known.proxies.keys():
         return
@@ -173,7 +173,7 @@ def _stored_classes(known: KnownSources) -> Iterator[Claim]:
             yield Claim(name, likely, outcome[name] > 0.5, measured & np.isfinite(likely))
 
 
-def _some_groups(known: KnownSources, seed: int) -> KnownSources:
+def _some_groups(known: LabelledSources, seed: int) -> LabelledSources:
     if len(known) <= MOST_SOURCES:
         return known
     group = known.group_number

@@ -14,7 +14,7 @@ from scipy.special import ndtri
 from scipy.stats import chi2
 
 from targetsel.report.figures import ALL, Figure, Subset
-from targetsel.scored.known_sources import KnownSources
+from targetsel.scored.labelled_sources import LabelledSources
 from targetsel.selection.sources import Sources
 from targetsel.statistics.resampling import Resampling
 from targetsel.tables.ids import uniform
@@ -164,7 +164,7 @@ class JointScores:
         return np.isfinite(self.mahalanobis + self.tarp + self.energy)
 
 
-def proxy_scores(known: KnownSources) -> list[MarginalScores]:
+def proxy_scores(known: LabelledSources) -> list[MarginalScores]:
     """Scores of every proxy that the truth file has."""
     posterior = Sources(known.scored).posterior
     normal_scores = ndtri((np.arange(N_LEVELS) + 0.5) / N_LEVELS)
@@ -181,7 +181,7 @@ def proxy_scores(known: KnownSources) -> list[MarginalScores]:
     return found
 
 
-def latent_scores(known: KnownSources) -> tuple[list[MarginalScores], JointScores | None]:
+def latent_scores(known: LabelledSources) -> tuple[list[MarginalScores], JointScores | None]:
     """Scores of every latent, and of all together; none where no true latents are known."""
     n, d = known.latents.shape
     there = np.isfinite(known.latents).all(axis=1)

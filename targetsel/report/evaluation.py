@@ -37,7 +37,7 @@ from targetsel.report.page import write_page
 from targetsel.report.photometry import features
 from targetsel.report.redshifts import redshift_figures
 from targetsel.scored.file import ScoredFile
-from targetsel.scored.known_sources import KnownSources
+from targetsel.scored.labelled_sources import LabelledSources
 from targetsel.scored.simulated_training import caution_in
 from targetsel.spectra.apertures import of_other_light
 from targetsel.statistics.resampling import N_RESAMPLINGS, Resampling
@@ -115,7 +115,7 @@ def evaluate(
     Parameters
     ----------
     scored, truth : Path
-        See `KnownSources.read`.
+        See `LabelledSources.read`.
     rules : sequence of str
         Rule files whose classes are evaluated. Default: the shipped ones, as far as they suit.
     conditions : sequence of str, optional
@@ -176,12 +176,12 @@ def evaluate(
     return Evaluation(Figures(found), tuple(counts), parts, about, picture)
 
 
-def _known(scored: Path, truth: Path, brightness: Sequence[str]) -> KnownSources:
+def _known(scored: Path, truth: Path, brightness: Sequence[str]) -> LabelledSources:
     """Sources in the order of their ids, so that no figure depends on the order of the rows.
 
     The columns of brightness in the scored file have notes that say what they hold.
     """
-    known = KnownSources.read(scored, truth, all_columns=True)
+    known = LabelledSources.read(scored, truth, all_columns=True)
     known = known.take(np.argsort(known.source_id, kind="stable"))
     schema = with_brightness(known.scored.schema, brightness, scored)
     return replace(known, scored=known.scored.cast(schema))
@@ -203,7 +203,7 @@ def _provenance(scored: Path, truth: Path) -> dict[str, Any]:
     }
 
 
-def _about(known: KnownSources, resampling: Resampling) -> dict[str, Any]:
+def _about(known: LabelledSources, resampling: Resampling) -> dict[str, Any]:
     return {
         "code_version": __version__,
         "n": len(known),

@@ -18,7 +18,7 @@ from targetsel.report.photometry import (
     band_magnitude,
     quantity,
 )
-from targetsel.scored.known_sources import KnownSources
+from targetsel.scored.labelled_sources import LabelledSources
 from targetsel.statistics.resampling import Estimate, effective_size, wilson
 from targetsel.tables.columns import Column, table_of_records
 from targetsel.tables.parquet import write_table
@@ -150,14 +150,14 @@ class Subset:
         return f"{self.by}, {self.unit}" if self.unit else self.by
 
 
-def subsets(known: KnownSources, brightness: Iterable[str] = ()) -> list[Subset]:
+def subsets(known: LabelledSources, brightness: Iterable[str] = ()) -> list[Subset]:
     """All sources, then bins of magnitude, size and redshift, as far as these are known.
 
     Columns of the scored file go before those of the truth.
 
     Parameters
     ----------
-    known : KnownSources
+    known : LabelledSources
     brightness : iterable of str
         Options such as "g_sdss=gmag"; the first names the magnitude.
     """

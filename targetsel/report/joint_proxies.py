@@ -16,7 +16,7 @@ import numpy as np
 
 from targetsel.report.distributions import blocks
 from targetsel.report.figures import ALL, Figure, Subset
-from targetsel.scored.known_sources import KnownSources
+from targetsel.scored.labelled_sources import LabelledSources
 from targetsel.selection.sources import Sources
 from targetsel.spectra.lines import complexes
 from targetsel.statistics.resampling import Resampling
@@ -57,7 +57,7 @@ class CopulaScores:
     score: np.ndarray
 
 
-def copula_scores(known: KnownSources) -> CopulaScores | None:
+def copula_scores(known: LabelledSources) -> CopulaScores | None:
     """Scores of all proxies that were measured; None where there are fewer than two.
 
     Sums of others, such as the complex of Halpha and [NII], are left out: they follow from their

@@ -18,7 +18,7 @@ from scipy.stats import rankdata
 from targetsel.report.distributions import MarginalScores, coverage, inside
 from targetsel.report.figures import ALL, BY_CHANCE, Figure
 from targetsel.report.photometry import features
-from targetsel.scored.known_sources import KnownSources
+from targetsel.scored.labelled_sources import LabelledSources
 from targetsel.selection.sources import Sources
 from targetsel.statistics.resampling import Resampling
 
@@ -33,7 +33,7 @@ CELL = "cell"
 WORST, OVER_CELLS = "coverage 90 % in the worst cell", "departure from 90 % over cells"
 
 
-def cells(known: KnownSources) -> np.ndarray | None:
+def cells(known: LabelledSources) -> np.ndarray | None:
     """The cell of each source, from 0 up, shape (N,); None where sources are too few for two.
 
     Features are the medians and widths of all predicted proxies, magnitudes, colours and size.
@@ -77,7 +77,7 @@ def equal_cells(values: np.ndarray, wanted: int) -> np.ndarray:
 
 
 def local_figures(
-    known: KnownSources, scores: Sequence[MarginalScores], resampling: Resampling
+    known: LabelledSources, scores: Sequence[MarginalScores], resampling: Resampling
 ) -> Iterator[Figure]:
     """Coverage of 90 % intervals in every cell, the worst of them, and what chance would give.
 
@@ -86,7 +86,7 @@ def local_figures(
     Parameters
     ----------
     scores : sequence of MarginalScores
-        Of the proxies of the known sources.
+        Of the proxies of the labelled sources.
     """
     cell = cells(known)
     scores = [each for each in scores if each.known.any()]

@@ -180,7 +180,7 @@ def scored_columns(n_latents: int, n_members: int, redshift: bool = False) -> tu
         ]
         columns += posterior_columns(name, about, unit, predicted[:k])
     about = (  # pandas turns whole numbers with nulls into floats
-        "group of sources of known spectra that tell how the proxies of this one go together; -1 "
+        "group of labelled sources that tell how the proxies of this one go together; -1 "
         "where there is no posterior of all, or the calibration has no copula"
     )
     columns.append(Column(GROUP, pa.int8(), "", "meta.code", about, NEVER))

@@ -1,4 +1,4 @@
-"""A truth file: the measured latents or line strengths of sources of known spectra.
+"""A truth file: the measured latents or line strengths of labelled sources.
 
 One reader serves every command that takes a truth file (`calibrate`, `evaluate`, `compare`,
 `forecast`, and `select` with a guarantee), so that all accept the same files and refuse others in

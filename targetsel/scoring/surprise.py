@@ -18,7 +18,7 @@ from targetsel.errors import CatalogError
 from targetsel.networks.posterior import LatentPosterior, stored_posterior
 from targetsel.scored.columns import STATUS
 from targetsel.scored.file import ScoredFile
-from targetsel.scored.known_sources import Join
+from targetsel.scored.labelled_sources import Join
 from targetsel.scored.truth import LATENTS, Truth
 from targetsel.spectra.lines import PROXIES, measure
 from targetsel.spectra.proxies import QUANTILES, ProxyPosterior

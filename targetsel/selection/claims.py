@@ -21,7 +21,7 @@ from targetsel.rules.rules import Rules
 from targetsel.scored.columns import STATUS, column_names
 from targetsel.scored.file import ScoredFile
 from targetsel.scored.known_match import add_nothing_known
-from targetsel.scored.known_sources import Join
+from targetsel.scored.labelled_sources import Join
 from targetsel.scored.truth import GROUP, Truth, check_groups
 from targetsel.selection.evaluation import all_hold, holds, probability
 from targetsel.selection.scored_sources import scored_catalog

@@ -3,7 +3,7 @@
 A posterior's correlations alone make a Gaussian copula. True values lie at normal scores z of their
 predicted marginals; were that copula right, w = L^-1 z would be independent standard normals, with
 L the lower Cholesky factor of the source's own correlations. They are not: a quiescent galaxy lacks
-all of its lines at once. So the w of many known sources are kept as samples, by groups of sources
+all of its lines at once. So the w of many labelled ones are kept as samples, by groups of sources
 with similar predictions, and the scores of a new source of such a group are the ranks of L w.
 
 An index whose window holds those of others, such as the complex of Halpha and [NII], is more

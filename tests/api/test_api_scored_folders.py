@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import targetsel as ts
-from targetsel.rules.known import known_of, rule_columns
+from targetsel.rules.facts import facts_of, rule_columns
 from targetsel.scored.file import ScoredFile
 from targetsel.scored.known_columns import with_known
 from targetsel.tables.any_format import is_simulated
@@ -190,7 +190,7 @@ def test_functions_give_for_partitions_what_they_give_for_the_file(here, name):
     assert repr(many).replace("hats", ONE) == repr(one)
 
 
-def test_known_sources_in_a_folder_are_calibrated_and_compared_as_in_one_file(
+def test_labelled_sources_in_a_folder_are_calibrated_and_compared_as_in_one_file(
     ensemble_folder, tmp_path
 ):
     one, truth = write_known(tmp_path, ts.Ensemble.read(ensemble_folder))
@@ -207,4 +207,4 @@ def test_known_sources_in_a_folder_are_calibrated_and_compared_as_in_one_file(
 def test_rules_know_the_columns_of_a_folder_as_those_of_the_file(here):
     assert rule_columns(Path("hats")) == rule_columns(Path(ONE))
     of_folder = with_known(ScoredFile(Path("hats")).schema)
-    assert known_of(Path("hats")) == (of_folder, known_of(Path(ONE))[1])
+    assert facts_of(Path("hats")) == (of_folder, facts_of(Path(ONE))[1])

@@ -1,4 +1,4 @@
-"""Scored sources of known spectra for a tiny ensemble, made without any network."""
+"""Scored labelled sources for a tiny ensemble, made without any network."""
 
 from __future__ import annotations
 

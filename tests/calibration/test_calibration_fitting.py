@@ -235,13 +235,13 @@ def test_a_calibration_is_simulated_where_its_truth_or_its_scored_file_is(
 
 def test_a_proxy_without_a_map_is_named_with_what_to_do(found):
     calibration = found
-    whole = f"posteriors calibrated on {N} sources of known spectra (simulated)"
+    whole = f"posteriors calibrated on {N} labelled sources (simulated)"
     assert calibration.summary == whole
     assert "not_calibrated" not in calibration.provenance
     maps = {name: each for name, each in calibration.maps.items() if name != "ew_sii"}
     older = calibration.model_copy(update={"maps": maps})
     assert older.summary == (
-        f"{whole}; not ew_sii: score known sources with --uncalibrated and fit it again with "
+        f"{whole}; not ew_sii: score labelled sources with --uncalibrated and fit it again with "
         "'targetsel calibrate --force'"
     )
     assert older.provenance["not_calibrated"] == ["ew_sii"]
@@ -250,7 +250,7 @@ def test_a_proxy_without_a_map_is_named_with_what_to_do(found):
 def test_a_calibration_of_latents_alone_or_of_line_strengths_alone_says_so(found):
     of_latents = found.model_copy(update={"maps": {}, "local": None, "residual": None})
     of_strengths = found.model_copy(update={"latents": None})
-    known = f"calibrated on {N} sources of known spectra (simulated)"
+    known = f"calibrated on {N} labelled sources (simulated)"
     assert of_latents.summary == f"latents {known}; no line strengths"
     assert of_latents.not_calibrated == tuple(PROXIES)
     assert of_strengths.summary == f"line strengths {known}"
@@ -443,7 +443,7 @@ def test_a_calibration_like_a_fainter_catalog_counts_faint_sources_for_more(ense
     assert "selection" not in json.loads(plain._bytes())
 
 
-def test_known_sources_without_brightness_cannot_be_weighted(files, ensemble):
+def test_labelled_sources_without_brightness_cannot_be_weighted(files, ensemble):
     target = CatalogFile.open(bright_and_faint(np.arange(500.0), np.linspace(15, 19, 500)))
     with pytest.raises(CatalogError, match="has brightness in no band, and the catalog in g_sdss"):
         calibrate(*files, ensemble, like=target)

@@ -13,7 +13,7 @@ from targetsel.calibration.fitting import calibrate
 from targetsel.calibration.latents import LatentCalibration
 from targetsel.errors import EnsembleError
 from targetsel.imaging.store import CutoutStore
-from targetsel.scored.known_sources import KnownSources
+from targetsel.scored.labelled_sources import LabelledSources
 from targetsel.scoring.ensemble import Ensemble
 from targetsel.scoring.rows import score_rows
 from targetsel.scoring.stream import score
@@ -37,7 +37,7 @@ def known(redshift_sky, tmp_path_factory):
 
 
 def test_the_truth_of_photoz_is_the_redshift(known):
-    sources = KnownSources.read(known.scored, known.sky.truth)
+    sources = LabelledSources.read(known.scored, known.sky.truth)
     assert set(sources.proxies) == set(PREDICTABLE)
     order = np.argsort(sources.source_id)
     assert sources.proxies["photoz"][order].tolist() == known.sky.redshift.tolist()
@@ -47,7 +47,7 @@ def test_a_column_photoz_of_a_truth_is_no_truth(known, tmp_path):
     table = pq.read_table(known.sky.truth)
     names = ["photoz" if name == "redshift" else name for name in table.column_names]
     pq.write_table(table.rename_columns(names), tmp_path / "truth.parquet")
-    sources = KnownSources.read(known.scored, tmp_path / "truth.parquet")
+    sources = LabelledSources.read(known.scored, tmp_path / "truth.parquet")
     assert "photoz" not in sources.proxies
 
 
@@ -58,7 +58,7 @@ def test_what_catalogs_write_for_no_redshift_is_unknown(known, tmp_path):
     place = table.schema.get_field_index("redshift")
     table = table.set_column(place, "redshift", [redshift])
     pq.write_table(table, tmp_path / "truth.parquet")
-    sources = KnownSources.read(known.scored, tmp_path / "truth.parquet")
+    sources = LabelledSources.read(known.scored, tmp_path / "truth.parquet")
     assert np.isnan(sources.proxies["photoz"]).sum() == 4
 
 

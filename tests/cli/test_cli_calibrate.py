@@ -70,12 +70,10 @@ def test_score_applies_the_calibration_and_says_so(targetsel, calibrated, fitted
     assert [plain[1], plain[-1]] == ["        40  ok", "written to plain.parquet"]
     assert plain[2].startswith("not calibrated: uncertainties are those that the networks learnt")
     n = fitted[1].n_fitted
-    assert score(targetsel)[2] == (
-        f"posteriors calibrated on {n:,} sources of known spectra (simulated)"
-    )
+    assert score(targetsel)[2] == (f"posteriors calibrated on {n:,} labelled sources (simulated)")
     tables = [pq.read_table(name) for name in ("plain.parquet", "catalog.scored.parquet")]
     spreads = [np.stack(t["latent_cov"].to_pylist())[:, 0] for t in tables]
-    assert np.median(spreads[1] / spreads[0]) > 2  # known sources are off by twice what is claimed
+    assert np.median(spreads[1] / spreads[0]) > 2  # off by twice what is claimed
     widths = [t["ew_halpha_q84"].to_numpy() - t["ew_halpha_q16"].to_numpy() for t in tables]
     assert (widths[1] > widths[0]).all()
     footers = [read_footer(name) for name in ("plain.parquet", "catalog.scored.parquet")]
@@ -95,9 +93,7 @@ def test_calibrate_and_score_say_that_line_strengths_stay_uncalibrated(targetsel
         "line strengths stay uncalibrated: latents.parquet holds none; measure them with "
         "'targetsel spectra measure' and join them to it"
     )
-    assert score(targetsel)[2] == (
-        f"latents calibrated on {N} sources of known spectra; no line strengths"
-    )
+    assert score(targetsel)[2] == (f"latents calibrated on {N} labelled sources; no line strengths")
     few = np.where(np.arange(N) < 399, known["d4000"].to_numpy(), np.nan)
     few = known.select(["source_id", "latent"]).append_column("d4000", pa.array(few))
     write_table(few, sky / "few.parquet")

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from targetsel.scored.known_sources import KnownSources
+from targetsel.scored.labelled_sources import LabelledSources
 from targetsel.scoring.ensemble import Ensemble
 from targetsel.spectra.lines import LineTable
 from targetsel.spectra.reading import read_spectra
@@ -101,7 +101,7 @@ def test_measured_widths_reach_forecast_and_evaluate_under_ids_of_their_own_kind
     torn = None if kind is int else "torn"
     assert measured.schema.field("source_id").type == (pa.int64() if kind is int else pa.string())
     assert measured["source_id"].to_pylist() == [*ids, torn]
-    known = KnownSources.read(path, tmp_path / "m.parquet")
+    known = LabelledSources.read(path, tmp_path / "m.parquet")
     assert known.source_id.tolist() == ids
     expected = [width_of(each) for each in ids]
     assert known.proxies["ew_halpha"] == pytest.approx(expected, abs=0.02)
@@ -127,7 +127,7 @@ def test_sdss_spectra_are_truth_under_the_names_of_their_files(
     said = targetsel(*words)
     assert said.status == 0, said
     assert pq.read_table("m.parquet")["source_id"].to_pylist() == stems
-    known = KnownSources.read(path, tmp_path / "m.parquet")
+    known = LabelledSources.read(path, tmp_path / "m.parquet")
     assert known.source_id.tolist() == stems
     assert {"ew_halpha", "d4000"} <= {*known.truth.names} <= {*LineTable.shipped().names}
     check_as_truth(targetsel, path, len(stems))

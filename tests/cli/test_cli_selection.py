@@ -88,7 +88,7 @@ def test_forecast_has_intervals_once_it_is_calibrated(targetsel, folder):
     said = targetsel("forecast", "--rules", "a.yaml")
     _, line, note = said.out.splitlines()
     assert line.split()[:2] == ["ELG", "41"]
-    assert note.startswith("Without sources of known spectra there are no intervals")
+    assert note.startswith("Without labelled sources there are no intervals")
     said = targetsel("forecast", "--rules", "a.yaml", *KNOWN)
     assert " to 41.0) " in said.out.splitlines()[1]
 
@@ -186,7 +186,7 @@ def test_guarantee_takes_a_calibration_and_sets_the_bound(targetsel, folder):
     assert said.err.splitlines()[0].startswith(
         "c.yaml:10:16: error: the purity of ELG can only be guaranteed with sources of known"
     )
-    # Of 53 known sources that obey 13 are false; 40 true and b false ones are let in where
+    # Of 53 labelled sources that obey 13 are false; 40 true and b false ones are let in where
     # (1 + b) / 54 <= 0.1 (40 + b) / 53: b is 3 and the fourth, at H alpha of 47, sets the bound.
     assert targetsel("select", "--rules", "c.yaml", *KNOWN).status == 0
     footer = read_footer(folder / "c.targets.parquet")

@@ -13,7 +13,7 @@ from targetsel.rules.columns import CatalogColumns
 from targetsel.rules.functions import parse
 from targetsel.rules.rules import Rules
 from targetsel.scored.file import ScoredFile
-from targetsel.scored.known_sources import KnownSources
+from targetsel.scored.labelled_sources import LabelledSources
 from targetsel.scored.restoring import restore
 from targetsel.selection.evaluation import probability
 from targetsel.selection.select import select
@@ -217,10 +217,10 @@ def test_a_posterior_whose_shape_is_lost_is_not_taken_for_a_gaussian(made, tmp_p
     scored, truth = made.write(tmp_path)
     pq.write_table(without_notes(pq.read_table(scored)), tmp_path / "s.parquet")
     with pytest.raises(CatalogError, match="'member_cov': has lost what score noted of the post"):
-        KnownSources.read(tmp_path / "s.parquet", truth)
+        LabelledSources.read(tmp_path / "s.parquet", truth)
     proxies_alone = pq.read_table(truth).drop_columns("latent")
     pq.write_table(proxies_alone, truth)
-    assert len(KnownSources.read(tmp_path / "s.parquet", truth)) == N
+    assert len(LabelledSources.read(tmp_path / "s.parquet", truth)) == N
 
 
 @pytest.mark.parametrize("other", [without_notes, by_duckdb, by_pandas, with_text_ids])
@@ -325,7 +325,7 @@ def test_sources_of_known_spectra_are_found_in_text_of_any_encoding(made, tmp_pa
     words = pa.array(["ok"] * (N - 1) + ["no cutout"])
     words = words.dictionary_encode() if kind == "dictionary" else words.cast(kind)
     pq.write_table(_set(table, "status", words), tmp_path / "s.parquet")
-    assert len(KnownSources.read(tmp_path / "s.parquet", truth)) == N - 1
+    assert len(LabelledSources.read(tmp_path / "s.parquet", truth)) == N - 1
 
 
 def test_a_file_that_says_no_ensemble_is_to_be_restored(made, tmp_path):
@@ -347,7 +347,7 @@ def test_a_damaged_posterior_leaves_out_its_source_alone(made, tmp_path, name, v
     width = table.schema.field(name).type.list_size
     damaged = None if value is None else [value] * width
     pq.write_table(_changed(table, name, 5, damaged), scored)
-    known = KnownSources.read(scored, truth)
+    known = LabelledSources.read(scored, truth)
     lost = int(name == "member_cov" or value != -1e9)
     assert (len(known), known.left_out.get("with a damaged posterior", 0)) == (N - lost, lost)
     assert np.isfinite(known.posterior().draw(4)).all()
@@ -360,4 +360,4 @@ def test_posteriors_that_are_all_damaged_are_refused(made, tmp_path):
     nothing = pa.array([[np.nan] * width] * N, table.schema.field("member_cov").type)
     pq.write_table(_set(table, "member_cov", nothing), scored)
     with pytest.raises(CatalogError, match="the posteriors of all its 400 sources"):
-        KnownSources.read(scored, truth)
+        LabelledSources.read(scored, truth)

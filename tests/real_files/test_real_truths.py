@@ -9,7 +9,7 @@ import pytest
 
 from targetsel.errors import CatalogError, EnsembleError
 from targetsel.rules.rules import Rules
-from targetsel.scored.known_sources import KnownSources, count_known
+from targetsel.scored.labelled_sources import LabelledSources, count_labelled
 from targetsel.selection.claims import ClaimOutcomes
 from targetsel.selection.reports.forecast import forecasts
 from tests.real_files.conftest import one_line
@@ -60,14 +60,14 @@ def test_a_truth_that_says_something_else_is_refused_in_one_line(made, tmp_path,
     made.truth = change(made.truth)
     scored, truth = made.write(tmp_path)
     with one_line(CatalogError, message):
-        known = KnownSources.read(scored, truth)
+        known = LabelledSources.read(scored, truth)
         known.noise  # noqa: B018  (errors are read where they are used)
 
 
 def test_predictions_by_their_footer_are_no_truth(made, tmp_path):
     scored, truth = made.write(tmp_path, true_notes={"ensemble": {"sha256": "f" * 64}})
     with one_line(CatalogError, "holds predictions of an ensemble, which are no truth"):
-        KnownSources.read(scored, truth)
+        LabelledSources.read(scored, truth)
 
 
 def test_errors_of_sources_without_latents_may_be_missing(made, tmp_path):
@@ -75,7 +75,7 @@ def test_errors_of_sources_without_latents_may_be_missing(made, tmp_path):
     made.truth = with_column(made.truth, "latent", pa.array(latents, pa.list_(pa.float32())))
     errors = pa.array([None, *[[0.1, 0.2]] * (N - 1)], pa.list_(pa.float32()))
     made.truth = made.truth.append_column("latent_std", errors)
-    noise = KnownSources.read(*made.write(tmp_path)).noise
+    noise = LabelledSources.read(*made.write(tmp_path)).noise
     assert noise[:2] == pytest.approx(np.array([[0.0, 0.0], [0.1, 0.2]]))
 
 
@@ -83,14 +83,14 @@ def test_a_source_that_was_scored_twice_is_refused(made, tmp_path):
     made.scored = pa.concat_tables([made.scored, made.scored.slice(3, 1)])
     scored, truth = made.write(tmp_path)
     with one_line(CatalogError, "known.scored.parquet: the source 4 is there more than once."):
-        KnownSources.read(scored, truth)
+        LabelledSources.read(scored, truth)
 
 
 def test_counts_of_a_join_say_what_both_files_share(made, tmp_path):
     made.truth = made.truth.slice(0, 40)
     made.scored = made.scored.slice(10, 50)
     left_out = {"only in the scored file": 20, "only in the truth": 10, "without a prediction": 0}
-    assert count_known(*made.write(tmp_path)) == (30, left_out)
+    assert count_labelled(*made.write(tmp_path)) == (30, left_out)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, None])

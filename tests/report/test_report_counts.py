@@ -14,7 +14,7 @@ from targetsel.report.counts import (
     write_counts,
 )
 from targetsel.report.drawn_claims import CLOSED
-from targetsel.scored.known_sources import KnownSources
+from targetsel.scored.labelled_sources import LabelledSources
 from targetsel.statistics.resampling import Resampling
 from tests.report.sky_by_hand import sky
 
@@ -29,7 +29,7 @@ def _count(probability, true, weight=None, group=None, known=None):
 
 def _drawn(folder, made, kinds=(*CLOSED, "sum", "difference")):
     scored, truth = made.write(folder)
-    counts, left_out = drawn_counts(scored, KnownSources.read(scored, truth), 3, kinds)
+    counts, left_out = drawn_counts(scored, LabelledSources.read(scored, truth), 3, kinds)
     assert not left_out
     return counts
 

@@ -17,7 +17,7 @@ from targetsel.report.joint_proxies import (
     copula_scores,
     joint_departure,
 )
-from targetsel.scored.known_sources import KnownSources
+from targetsel.scored.labelled_sources import LabelledSources
 from targetsel.spectra.copula import GROUP, Copula, independent_normals
 from targetsel.statistics.resampling import Resampling
 from tests.report.sky_by_hand import sky, with_column
@@ -27,7 +27,7 @@ PAIRS = ("ew_oiii and ew_halpha", "ew_oiii and d4000", "ew_halpha and d4000")
 
 
 def _evaluated(folder, made):
-    known = KnownSources.read(*made.write(folder))
+    known = LabelledSources.read(*made.write(folder))
     resampling = Resampling(known.group_number, known.weight)
     everyone = [Subset(ALL, "", np.nan, np.ones(len(known), bool))]
     found = copula_figures(copula_scores(known), everyone, known.group_number, resampling)
@@ -116,7 +116,7 @@ def test_sources_without_some_true_proxy_are_left_out(tmp_path):
 def test_one_proxy_alone_has_no_joint_test(tmp_path):
     made = sky(100)
     made.truth = made.truth.drop_columns(["ew_oiii", "ew_halpha"])
-    assert copula_scores(KnownSources.read(*made.write(tmp_path))) is None
+    assert copula_scores(LabelledSources.read(*made.write(tmp_path))) is None
 
 
 def test_the_departure_by_hand():

@@ -16,14 +16,14 @@ from targetsel.report.local_coverage import (
     local_figures,
     n_cells,
 )
-from targetsel.scored.known_sources import KnownSources
+from targetsel.scored.labelled_sources import LabelledSources
 from targetsel.statistics.resampling import Resampling
 from tests.report.sky_by_hand import sky, with_column
 from tests.selection.scored_by_hand import PROXIES
 
 
 def _figures(made, folder):
-    known = KnownSources.read(*made.write(folder))
+    known = LabelledSources.read(*made.write(folder))
     resampling = Resampling(known.group_number, known.weight)
     return Figures(local_figures(known, proxy_scores(known), resampling))
 

@@ -17,7 +17,7 @@ from targetsel.report.photometry import (
     photometry_probability,
     quantity,
 )
-from targetsel.scored.known_sources import KnownSources
+from targetsel.scored.labelled_sources import LabelledSources
 from targetsel.tables.parquet import described
 from tests.report.sky_by_hand import sky
 
@@ -121,7 +121,7 @@ def test_sources_are_binned_by_magnitude_size_and_redshift():
     made = sky(n)
     size = pa.array(np.linspace(1, 4, n))
     scored = made.scored.append_column(described("disk_radius", pa.float64(), "arcsec"), size)
-    known = KnownSources(scored, SimpleNamespace(table=made.truth), np.arange(n), {})
+    known = LabelledSources(scored, SimpleNamespace(table=made.truth), np.arange(n), {})
     found = [each.label for each in subsets(known)]
     assert list(dict.fromkeys(found)) == [
         "", "r magnitude, mag", "disk radius, arcsec", "redshift",

@@ -5,7 +5,7 @@ import pytest
 
 from targetsel.errors import RuleError
 from targetsel.rules.columns import footer
-from targetsel.rules.known import known_of
+from targetsel.rules.facts import facts_of
 from targetsel.rules.lint import lint
 from targetsel.rules.plan import plan
 from targetsel.rules.rules import Rules, shipped_rules
@@ -17,7 +17,7 @@ from tests.selection.scored_by_hand import rule_text, scored_table
 
 def remarks(*where: str, scored=None, rest="", define="") -> list[str]:
     rules = Rules.parse(rule_text(*where, rest=rest, define=define), "rules.yaml")
-    schema, strange = (None, None) if scored is None else known_of(scored)
+    schema, strange = (None, None) if scored is None else facts_of(scored)
     return [str(each) for each in lint(rules, schema, strange)]
 
 

@@ -1,4 +1,4 @@
-"""Outcomes of claims on sources of known spectra."""
+"""Outcomes of claims on labelled sources."""
 
 import numpy as np
 import pyarrow as pa

@@ -258,7 +258,7 @@ def test_candidates_beyond_the_threshold_are_those_the_paper_takes(calibration, 
 
 
 def test_threshold_lies_at_the_false_source_that_spends_the_allowance():
-    # 19 known sources; the false ones at 0.3, 0.2 and 0.1. With ten candidates above 0.3 and ten
+    # 19 labelled sources; the false ones at 0.3, 0.2 and 0.1. With ten candidates above 0.3 and ten
     # between 0.1 and 0.2, p is 1/20 and 3/20: BH at 0.1 asks 0.05 <= 0.05 and 0.15 <= 0.1.
     calibration = [0.1, 0.2, 0.3, *[0.9] * 16]
     true = np.array([False] * 3 + [True] * 16)
@@ -291,7 +291,7 @@ def test_no_candidate_needs_no_guarantee():
 @pytest.mark.parametrize(
     ("n", "purity", "needed"), [(0, 0.9, 9), (8, 0.9, 9), (18, 0.95, 19), (5, 0.99, 99)]
 )
-def test_too_few_known_sources_are_refused_with_the_number_needed(n, purity, needed):
+def test_too_few_labelled_sources_are_refused_with_the_number_needed(n, purity, needed):
     with pytest.raises(RuleError) as caught:
         on_average(purity, [0.9] * n, np.ones(n, dtype=bool), [0.5, 0.9])
     assert str(caught.value) == (

@@ -59,7 +59,7 @@ class Expectation:
     ----------
     value : float
     interval : tuple of two floats, or None
-        None without sources of known spectra.
+        None without labelled sources.
     """
 
     value: float

@@ -1,4 +1,4 @@
-"""Sources of known spectra: a truth file joined with the predictions of a scored file."""
+"""Labelled sources, whose spectra are known: a truth file joined with a scored file."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from targetsel.networks.posterior import LatentPosterior
 
 ROWS_AT_ONCE = 8192
-JOINED = ("n_scored", "n_found", "n_predicted", "n_known", "n_not_needed")  # what `Join` counts
+JOINED = ("n_scored", "n_found", "n_predicted", "n_true", "n_not_needed")  # what `Join` counts
 
 
 class Join:
@@ -33,7 +33,7 @@ class Join:
 
     Attributes
     ----------
-    n_scored, n_found, n_predicted, n_known : int
+    n_scored, n_found, n_predicted, n_true : int
         Sources of the scored file seen so far; those of them in the truth file; of these, those
         with a prediction; and of these, those with a true value.
     n_not_needed : int
@@ -42,7 +42,7 @@ class Join:
 
     def __init__(self, truth: Truth, scored: Path | str) -> None:
         self.truth, self.scored = truth, scored
-        self.n_scored = self.n_found = self.n_predicted = self.n_known = self.n_not_needed = 0
+        self.n_scored = self.n_found = self.n_predicted = self.n_true = self.n_not_needed = 0
         self._first: Any = None
         self._seen = np.zeros(len(truth), dtype=bool)
 
@@ -104,7 +104,7 @@ class Join:
             good = pc.equal(batch[STATUS], "ok").to_numpy(zero_copy_only=False)
             rows = rows[good[rows].astype(bool)]
         self.n_predicted += len(rows)
-        self.n_known += int(self.truth.known[places[rows]].sum())
+        self.n_true += int(self.truth.known[places[rows]].sum())
         return rows, places[rows]
 
     def _check_once(self, ids: np.ndarray, places: np.ndarray) -> None:
@@ -137,7 +137,7 @@ class Join:
                 f"{path}: none of its sources has a prediction (see the column '{STATUS}' of the "
                 "scored file). Choose others."
             )
-        if not self.n_known:
+        if not self.n_true:
             raise CatalogError(
                 f"{path}: all {self.n_predicted} sources that were scored have NaN for a truth. "
                 "Measure their spectra, or give others."
@@ -150,13 +150,13 @@ class Join:
         }
 
 
-def count_known(scored: Path, truth: Path) -> tuple[int, dict[str, int]]:
+def count_labelled(scored: Path, truth: Path) -> tuple[int, dict[str, int]]:
     """Number of sources with a prediction and a truth, and of those left out, by the reason.
 
     Raises
     ------
     CatalogError
-        As `KnownSources.read`.
+        As `LabelledSources.read`.
     """
     with ScoredFile(scored) as file:
         join = Join(Truth.read(truth, file.schema), file.path)
@@ -168,7 +168,7 @@ def count_known(scored: Path, truth: Path) -> tuple[int, dict[str, int]]:
 
 @brief
 @dataclass(frozen=True)
-class KnownSources:
+class LabelledSources:
     """N sources that a scored and a truth file share, and that have a prediction.
 
     Attributes
@@ -198,7 +198,7 @@ class KnownSources:
         truth: Path,
         columns: Sequence[str] | None = None,
         all_columns: bool = False,
-    ) -> KnownSources:
+    ) -> LabelledSources:
         """The sources that both files have, in the order of the scored file.
 
         Parameters
@@ -241,7 +241,7 @@ class KnownSources:
         found = true.take(np.concatenate(places))
         return cls(table, found, table[ids].to_numpy(), left_out)._with_posteriors()
 
-    def _with_posteriors(self) -> KnownSources:
+    def _with_posteriors(self) -> LabelledSources:
         """The sources without those whose stored posterior of the latents is damaged."""
         names = {"member_mean", "member_cov"}
         if not (names <= {*self.scored.column_names} and n_latents(self.scored.schema)):
@@ -258,7 +258,7 @@ class KnownSources:
         damaged = {"with a damaged posterior": int((~good).sum())}
         return replace(self.take(good), left_out=self.left_out | damaged)
 
-    def take(self, rows: np.ndarray) -> KnownSources:
+    def take(self, rows: np.ndarray) -> LabelledSources:
         """Some of the sources, by mask or indices."""
         rows = np.flatnonzero(rows) if rows.dtype == bool else rows
         table = self.scored.take(pa.array(rows)).combine_chunks()
@@ -266,7 +266,7 @@ class KnownSources:
             self, scored=table, truth=self.truth.take(rows), source_id=self.source_id[rows]
         )
 
-    def with_weights(self, weight: np.ndarray) -> KnownSources:
+    def with_weights(self, weight: np.ndarray) -> LabelledSources:
         """The same sources with other weights, shape (N,)."""
         rest = [name for name in self.truth.table.column_names if name != WEIGHT]
         table = self.truth.table.select(rest).append_column(WEIGHT, pa.array(weight))

@@ -79,7 +79,7 @@ def rule_columns(catalog: Path) -> tuple[RuleColumn, ...]:
     return tuple(found)
 
 
-def known_of(catalog: Path) -> tuple[pa.Schema, float | None]:
+def facts_of(catalog: Path) -> tuple[pa.Schema, float | None]:
     """The schema of a scored catalog, with what files of known spectra add, and the share of its
     sources with low typicality."""
     with ScoredFile(catalog) as file:

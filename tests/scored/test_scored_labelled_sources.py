@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from targetsel.errors import CatalogError
-from targetsel.scored.known_sources import KnownSources
+from targetsel.scored.labelled_sources import LabelledSources
 from targetsel.tables.any_format import is_simulated
 from targetsel.tables.parquet import read_footer, write_table
 from targetsel.tables.types import is_list
@@ -24,7 +24,7 @@ def small():
 def _refusal(made, folder):
     scored, truth = made.write(folder)
     with pytest.raises(CatalogError) as caught:
-        KnownSources.read(scored, truth)
+        LabelledSources.read(scored, truth)
     message = str(caught.value)
     assert "\n" not in message
     return message.replace(str(folder) + "/", "")
@@ -32,11 +32,11 @@ def _refusal(made, folder):
 
 def test_sources_of_both_files_are_found_whatever_their_order(small, tmp_path):
     (tmp_path / "turned").mkdir()
-    one = KnownSources.read(*small.write(tmp_path))
+    one = LabelledSources.read(*small.write(tmp_path))
     order = np.arange(N)[::-1]
     small.scored = small.scored.take(order)
     small.truth = small.truth.take(np.random.default_rng(1).permutation(N))
-    other = KnownSources.read(*small.write(tmp_path / "turned")).take(order)
+    other = LabelledSources.read(*small.write(tmp_path / "turned")).take(order)
     assert one.source_id.tolist() == other.source_id.tolist() == list(range(1, N + 1))
     assert one.proxies["d4000"].tolist() == other.proxies["d4000"].tolist()
     assert one.scored.equals(other.scored)
@@ -47,7 +47,7 @@ def test_what_is_in_one_file_only_or_was_not_predicted_is_counted(small, tmp_pat
     small.scored = with_column(
         small.scored.slice(10), "status", pa.array(["lost band: g"] * 5 + ["ok"] * 25)
     )
-    known = KnownSources.read(*small.write(tmp_path))
+    known = LabelledSources.read(*small.write(tmp_path))
     assert len(known) == 15
     assert known.left_out == {
         "only in the scored file": 10, "only in the truth": 10, "without a prediction": 5,
@@ -59,7 +59,7 @@ def test_sources_that_were_not_needed_are_counted_apart_from_those_without_a_pre
 ):
     words = pa.array(["lost band: g"] * 5 + ["not needed"] * 3 + ["ok"] * (N - 8))
     small.scored = with_column(small.scored, "status", words)
-    known = KnownSources.read(*small.write(tmp_path))
+    known = LabelledSources.read(*small.write(tmp_path))
     assert known.left_out["without a prediction"] == 5
     assert known.left_out["not needed when scored"] == 3
 
@@ -68,14 +68,14 @@ def test_an_infinite_proxy_is_not_known(small, tmp_path):
     values = small.truth["d4000"].to_numpy().copy()
     values[:3] = [np.nan, np.inf, -np.inf]
     small.truth = with_column(small.truth, "d4000", pa.array(values))
-    known = KnownSources.read(*small.write(tmp_path))
+    known = LabelledSources.read(*small.write(tmp_path))
     assert np.isnan(known.proxies["d4000"]).sum() == 3
 
 
 def test_errors_of_true_latents_widen_their_posterior(small, tmp_path):
     noise = np.full((N, 2), 1.2)
     small.truth = small.truth.append_column("latent_std", lists(noise))
-    known = KnownSources.read(*small.write(tmp_path))
+    known = LabelledSources.read(*small.write(tmp_path))
     assert known.noise == pytest.approx(noise)
     posterior = known.posterior().with_noise(known.noise)
     assert posterior.cov[:, 0, 0] == pytest.approx(0.25 + 1.44, rel=1e-5)
@@ -83,7 +83,7 @@ def test_errors_of_true_latents_widen_their_posterior(small, tmp_path):
 
 def test_groups_and_weights_are_the_truths(small, tmp_path):
     small.truth = with_column(small.truth, "weight", pa.array(np.arange(1.0, N + 1)))
-    known = KnownSources.read(*small.write(tmp_path))
+    known = LabelledSources.read(*small.write(tmp_path))
     assert known.weight.tolist() == list(range(1, N + 1))
     assert len(np.unique(known.group)) == known.group_number.max() + 1 == N // 2
 
@@ -98,10 +98,10 @@ def test_no_id_in_common_is_refused(small, tmp_path):
 
 
 def test_ids_match_whether_they_are_integers_or_text(small, tmp_path):
-    one = KnownSources.read(*small.write(tmp_path))
+    one = LabelledSources.read(*small.write(tmp_path))
     small.truth = with_column(small.truth, "source_id", pa.array(map(str, range(1, N + 1))))
     (tmp_path / "words").mkdir()
-    other = KnownSources.read(*small.write(tmp_path / "words"))
+    other = LabelledSources.read(*small.write(tmp_path / "words"))
     assert one.source_id.tolist() == other.source_id.tolist()
     assert one.proxies["d4000"].tolist() == other.proxies["d4000"].tolist()
 
@@ -122,7 +122,7 @@ def test_ids_that_are_neither_whole_numbers_nor_text_are_refused(small, tmp_path
 )
 def test_ids_are_matched_whatever_they_were_kept_in(small, tmp_path, ids):
     small.truth = with_column(small.truth, "source_id", ids)
-    assert len(KnownSources.read(*small.write(tmp_path))) == N
+    assert len(LabelledSources.read(*small.write(tmp_path))) == N
 
 
 def test_positions_of_both_files_must_agree(small, tmp_path):
@@ -130,13 +130,13 @@ def test_positions_of_both_files_must_agree(small, tmp_path):
     small.truth = with_column(small.truth, "ra", positions["ra"])
     there = small.truth
     small.truth = with_column(there, "dec", positions["dec"])
-    assert len(KnownSources.read(*small.write(tmp_path))) == N
+    assert len(LabelledSources.read(*small.write(tmp_path))) == N
     small.truth = with_column(there, "dec", pc.negate(positions["dec"]))
     assert "sources are over 60 arcsec from their positions in" in _refusal(small, tmp_path)
     radians = pc.multiply(positions["dec"], np.pi / 180)
     field = pa.field("dec", pa.float64(), metadata={"unit": "rad"})
     small.truth = there.append_column(field, radians)
-    assert len(KnownSources.read(*small.write(tmp_path))) == N
+    assert len(LabelledSources.read(*small.write(tmp_path))) == N
 
 
 def test_repeated_ids_are_refused(small, tmp_path):
@@ -196,7 +196,7 @@ def _with_unit(table, name, unit):
 def test_a_unit_that_converts_is_converted(small, tmp_path):
     expected = 10 * small.truth["ew_oiii"].to_numpy()
     small.truth = _with_unit(small.truth, "ew_oiii", "nm")
-    known = KnownSources.read(*small.write(tmp_path))
+    known = LabelledSources.read(*small.write(tmp_path))
     assert known.proxies["ew_oiii"] == pytest.approx(expected)
 
 
@@ -250,14 +250,14 @@ def test_a_missing_truth_is_refused(small, tmp_path):
     scored, truth = small.write(tmp_path)
     truth.unlink()
     with pytest.raises(CatalogError, match=r"truth\.parquet: no such file"):
-        KnownSources.read(scored, truth)
+        LabelledSources.read(scored, truth)
 
 
 def test_a_truth_cut_short_is_refused(small, tmp_path):
     scored, truth = small.write(tmp_path)
     truth.write_bytes(truth.read_bytes()[:300])
     with pytest.raises(CatalogError, match="not a Parquet file, or damaged or cut short"):
-        KnownSources.read(scored, truth)
+        LabelledSources.read(scored, truth)
 
 
 @pytest.mark.parametrize(
@@ -267,12 +267,12 @@ def test_ids_as_text_of_any_encoding_match(small, tmp_path, kind):
     texts = pa.array([str(each) for each in small.truth["source_id"].to_pylist()])
     texts = texts.dictionary_encode() if pa.types.is_dictionary(kind) else texts.cast(kind)
     small.truth = with_column(small.truth, "source_id", texts)
-    assert len(KnownSources.read(*small.write(tmp_path))) == N
+    assert len(LabelledSources.read(*small.write(tmp_path))) == N
 
 
 def test_latents_that_are_all_nan_are_not_known_whatever_their_number(small, tmp_path):
     small.truth = with_column(small.truth, "latent_mean", lists(np.full((N, 3), np.nan)))
-    known = KnownSources.read(*small.write(tmp_path))
+    known = LabelledSources.read(*small.write(tmp_path))
     assert np.isnan(known.latents).all()
     assert known.latents.shape == known.noise.shape
 
@@ -290,7 +290,7 @@ def test_a_truth_damaged_within_is_refused(small, tmp_path):
     whole[4:400] = bytes(396)
     truth.write_bytes(whole)
     with pytest.raises(CatalogError, match=r"truth\.parquet: .* damaged or cut short \("):
-        KnownSources.read(scored, truth)
+        LabelledSources.read(scored, truth)
 
 
 def test_a_scored_file_with_a_column_twice_is_refused(small, tmp_path):
@@ -298,18 +298,18 @@ def test_a_scored_file_with_a_column_twice_is_refused(small, tmp_path):
     table = pq.read_table(scored)
     pq.write_table(table.append_column("d4000", table["d4000"]), scored)
     with pytest.raises(CatalogError, match=r"has several columns 'd4000'\. Rename or drop one\.$"):
-        KnownSources.read(scored, truth)
+        LabelledSources.read(scored, truth)
 
 
 @pytest.mark.parametrize("ending", ["fits", "fits.gz", "ecsv", "vot", "csv"])
 def test_a_truth_file_may_be_of_any_format(small, tmp_path, ending):
     scored, truth = small.write(tmp_path)
-    plain = KnownSources.read(scored, truth)
+    plain = LabelledSources.read(scored, truth)
     table, other = pq.read_table(truth), tmp_path / f"truth.{ending}"
     if ending == "csv":  # holds no lists
         table = table.select([each.name for each in table.schema if not is_list(each.type)])
     write_table(table, other, read_footer(truth))
-    known = KnownSources.read(scored, other)
+    known = LabelledSources.read(scored, other)
     assert known.source_id.tolist() == plain.source_id.tolist()
     assert known.weight.tolist() == plain.weight.tolist()
     for name, values in plain.proxies.items():
