@@ -217,7 +217,7 @@ def _check_size(truth: Path, fitted: LabelledSources, others: LabelledSources) -
         needed = math.ceil(given * FEWEST / n if n else FEWEST / (1 - CHECKED_SHARE))
         counts = ", ".join(f"{count} {why}" for why, count in fitted.left_out.items() if count)
         raise CatalogError(
-            f"{truth}: {given} scored labelled sources"
+            f"{truth}: {given} labelled sources"
             f"{f' ({counts} left out)' if counts else ''}, of which {n} are for the fit and the "
             f"others check it; expected at least {FEWEST} for the fit. Give about {needed} such "
             f"sources, or {needed * 5} for a calibration by brightness."

@@ -284,7 +284,7 @@ def test_too_few_sources_are_refused_with_the_number_that_is_needed(files, ensem
     write_table(pq.read_table(truth).slice(0, 300), tmp_path / "t.parquet")
     with pytest.raises(
         CatalogError,
-        match=r"300 scored sources .* at least 400 for the fit\. Give about 600 such",
+        match=r"300 labelled sources .* at least 400 for the fit\. Give about 600 such",
     ):
         calibrate(scored, tmp_path / "t.parquet", ensemble)
 
