@@ -9,7 +9,7 @@ warning, the survey's primary one, the smallest error of redshift, the nearest.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,22 +21,17 @@ from targetsel.errors import CatalogError, counted
 from targetsel.scored.added_columns import AddedColumns, WithAddedColumns
 from targetsel.scored.file import ScoredFile
 from targetsel.scored.known_columns import COLUMNS, KNOWN, fields
-from targetsel.scored.known_spectra import SpectraFile, TakenSpectra
-from targetsel.sky.nearest import ARCSEC, Motion, NearestSources
-from targetsel.sky.positions import SAME_PLACE, check_same_places
+from targetsel.scored.known_search import HeldSpectra, Passing
+from targetsel.scored.known_spectra import SpectraFile
+from targetsel.sky.nearest import Motion, Moving
+from targetsel.sky.positions import SAME_PLACE, apart_error
 from targetsel.tables.any_form import AnyTable, paths_in
-from targetsel.tables.columns import floats, in_unit
+from targetsel.tables.columns import floats, in_one_piece, in_unit
 from targetsel.tables.files import sha256_of_file
-from targetsel.tables.ids import IdIndex
 
 RADIUS = 1.0  # [arcsec]
 LARGEST_RADIUS = 60.0  # [arcsec]; beyond it nobody means the same source
-_AT_ONCE = 500_000  # spectra of which the best are chosen at a time
 _MANY = 20  # matches of which a median tells something
-_COUNTS = (
-    *("n_by_id", "n_by_position", "n_unmatched"),
-    *("n_failed", "n_of_sky", "n_without_position"),
-)
 _BEST = np.dtype(
     [
         ("row", np.int64),
@@ -253,17 +248,15 @@ class KnownSpectra:
     def match(self, file: ScoredFile) -> KnownMatch:
         """The sources of a scored catalog that have a spectrum in one of the files.
 
-        Positions and ids of the catalog stay in memory, about 100 bytes for each source; the
-        spectra are read piece by piece.
+        The catalog is read once, piece by piece; what stays in memory of it are the sources that
+        are near a spectrum. The spectra stay, about 100 bytes each.
 
         Raises
         ------
         CatalogError
             If a file cannot be read, or its columns are missing or of another kind.
         """
-        matching = _Matching(file, self.radius)
-        counts = tuple(matching.add(each) for each in self.files)
-        return matching.result(counts)
+        return _Matching(file, self).result()
 
 
 def add_known(file: ScoredFile, known: KnownSpectra | None) -> KnownMatch | None:
@@ -315,179 +308,43 @@ def _added(best: np.ndarray, rows: np.ndarray, mark: bool = True) -> AddedColumn
 
 
 class _Matching:
-    """Matches the spectra of one file after another with the sources of a catalog."""
+    """Matches the spectra of files with the sources of a catalog, which is read once."""
 
-    def __init__(self, file: ScoredFile, radius: float) -> None:
-        self._file, self._radius = file, radius
-        names = file.names
-        self._moves = {each.lower(): each for each in file.schema.names}
-        moving = all(name in self._moves for name in ("pmra", "pmdec"))
-        epochs = "ref_epoch" in self._moves
-        columns = [*dict.fromkeys(names.values())]
-        motion = [self._moves[name] for name in ("pmra", "pmdec", "ref_epoch") if moving and epochs]
-        ids, ra, dec, moves = [], [np.empty(0)], [np.empty(0)], [np.empty((3, 0))]
-        for table in file.tables([*columns, *motion]):
-            ids.append(table[names["source_id"]].to_numpy())
-            ra.append(floats(table[names["ra"]]))
-            dec.append(floats(table[names["dec"]]))
-            if motion:
-                moves.append(self._motion(table, motion))
-        self._ids = np.concatenate(ids) if ids else np.empty(0, dtype=np.int64)
-        self._motion_known = bool(motion)
-        self._has_motion = moving
-        order = self._ids
-        if order.dtype.kind not in "iu":
-            order = np.unique(order.astype(str), return_inverse=True)[1]
-        moved = Motion(*np.concatenate(moves, axis=1)) if motion else None
-        if moved is not None and not ((moved.pmra != 0) | (moved.pmdec != 0)).any():
-            moved = None
-        self._sources = NearestSources(np.concatenate(ra), np.concatenate(dec), order, moved)
-        self._index: IdIndex | None = None
-        self._best = np.empty(0, _BEST)
-        self._new: list[np.ndarray] = []  # spectra that are not among the best yet
-        self._beside: list[np.ndarray] = [np.empty(0, dtype=np.int64)]
-        self._without_epoch: list[str] = []
-
-    def _motion(self, table: pa.Table, names: Sequence[str]) -> np.ndarray:
-        """Motions [mas/yr] and epochs, shape (3, N)."""
-        pm = [
-            floats(in_unit(table[name], table.schema.field(name), "mas/yr", self._file.path))
-            for name in names[:2]
-        ]
-        epoch = floats(table[names[2]])
-        return np.stack([*map(np.nan_to_num, pm), np.where(epoch > 1800, epoch, np.nan)])
-
-    def add(self, spectra: AnyTable) -> SpectraCounts:
-        """Find the source that each spectrum of a file belongs to."""
-        file = SpectraFile(spectra, self._file.names["source_id"])
-        use_ids, note = self._ids_to_use(file)
-        if self._sources.motion is not None and "epoch" not in file.columns:
-            self._without_epoch.append(_name(file))
-        totals = np.zeros(len(_COUNTS), dtype=np.int64)
-        for piece in file.pieces(with_ids=use_ids):
-            totals += self._add_piece(piece)
-        paths = paths_in([spectra])
-        is_file = bool(paths) and paths[0].is_file()
-        return SpectraCounts(
-            _name(file),
-            sha256_of_file(paths[0]) if is_file else None,
-            len(file),
-            **dict(zip(_COUNTS, totals.tolist(), strict=True)),
-            ids=file.columns["id"] if use_ids else "",
-            redshifts=file.columns.get("redshift", ""),
-            note=note,
-        )
-
-    def _ids_to_use(self, file: SpectraFile) -> tuple[bool, str]:
-        """Whether the ids of a file are those of the catalog, and what to say where they are not.
-
-        Raises
-        ------
-        CatalogError
-            If ids of one kind are of sources at different places.
-        """
-        if "id" not in file.columns:
-            return False, ""
-        if not file.has_positions:
-            return True, ""
-        n_apart = 0
-        for piece in file.pieces():
-            assert piece.ids is not None
-            rows = self._rows_of(piece.ids)
-            there = np.flatnonzero((rows >= 0) & ~np.isnan(piece.ra))
-            rows = rows[there]
-            ours = self._sources.ra[rows], self._sources.dec[rows]
-            theirs = piece.ra[there], piece.dec[there]
-            if file.ids_are_generic:
-                apart = self._sources.offsets(rows, *theirs)[0]
-                n_apart += int((apart > SAME_PLACE).sum())
-            else:
-                ids = piece.ids[there]
-                check_same_places(ids, theirs, ours, file.path, self._file.path)
-        if not n_apart:
-            return True, ""
-        return False, (
-            f"its '{file.columns['id']}' numbers other sources than the catalog's ({n_apart:,} "
-            f"equal ids are over {SAME_PLACE:g} arcsec apart), so that only positions were compared"
-        )
-
-    def _rows_of(self, ids: np.ndarray) -> np.ndarray:
-        if self._index is None:
-            self._index = IdIndex(self._ids)
-        rows = self._index.rows(ids)
-        missing = ids < 0 if ids.dtype.kind in "iu" else ids == ""
-        return np.where(missing, -1, rows)
-
-    def _add_piece(self, piece: TakenSpectra) -> np.ndarray:
-        """Take some spectra into account; returns their counts, named `_COUNTS`."""
-        n = len(piece)
-        wanted = ~piece.of_sky
-        rows = np.full(n, -1, dtype=np.int64)
-        if piece.ids is not None:
-            rows[wanted] = self._rows_of(piece.ids[wanted])
-        by_id = rows >= 0
-        placed = ~np.isnan(piece.ra) & wanted
-        sep, east, north = np.full((3, n), np.nan)
-        for epoch, some in self._by_epoch(piece, np.flatnonzero(placed)):
-            near = some[~by_id[some]]
-            degrees = self._radius / ARCSEC
-            rows[near], beside = self._sources.nearest(
-                piece.ra[near], piece.dec[near], degrees, epoch
+    def __init__(self, file: ScoredFile, known: KnownSpectra) -> None:
+        self._file, self._radius = file, known.radius
+        self._named = {each.lower(): each for each in file.schema.names}
+        self._has_motion = "pmra" in self._named and "pmdec" in self._named
+        self._follows = self._has_motion and "ref_epoch" in self._named
+        self._moves = False  # whether any source does
+        kind = file.schema.field(file.names["source_id"]).type
+        self._spectra = [
+            HeldSpectra(
+                SpectraFile(each, file.names["source_id"]), known.radius, kind, self._follows
             )
-            self._beside.append(np.unique(beside[beside >= 0]))
-            some = some[rows[some] >= 0]
-            sep[some], east[some], north[some] = self._sources.offsets(
-                rows[some], piece.ra[some], piece.dec[some], epoch
-            )
-        found = np.flatnonzero(rows >= 0)
-        new = np.empty(len(found), _BEST)
-        new["row"], new["failed"] = rows[found], piece.failed[found]
-        new["second"], new["error"] = ~piece.primary[found], piece.error[found]
-        new["redshift"], new["by_id"] = piece.redshift[found], by_id[found]
-        new["sep"], new["east"], new["north"] = sep[found], east[found], north[found]
-        self._new.append(new)
-        if sum(map(len, self._new)) > max(len(self._best), _AT_ONCE):
-            self._settle()
-        lost = wanted & ~placed & ~by_id
-        counts = (
-            by_id.sum(),
-            len(found) - by_id.sum(),
-            (wanted & (rows < 0) & ~lost).sum(),
-            new["failed"].sum(),
-            piece.of_sky.sum(),
-            lost.sum(),
-        )
-        return np.array(counts, dtype=np.int64)
-
-    def _settle(self) -> None:
-        """Choose the best of all spectra that were added."""
-        self._best = _best_of(np.concatenate([self._best, *self._new]))
-        self._new = []
-
-    def _by_epoch(self, piece: TakenSpectra, rows: np.ndarray) -> list[tuple[float, np.ndarray]]:
-        """Rows of spectra by their epoch [yr], to half a year; all at once where nothing moves."""
-        if self._sources.motion is None:
-            return [(np.nan, rows)]
-        epochs = np.round(piece.epoch[rows] * 2) / 2
-        return [
-            (float(each), rows[np.isnan(epochs) if np.isnan(each) else epochs == each])
-            for each in np.unique(epochs)
+            for each in known.files
         ]
+        self._sha256 = [_sha256(each) for each in known.files]
 
-    def result(self, counts: tuple[SpectraCounts, ...]) -> KnownMatch:
-        """What was matched, once all files were added."""
-        self._settle()
-        best = self._best
-        beside = np.setdiff1d(np.concatenate(self._beside), best["row"])
+    def result(self) -> KnownMatch:
+        """What was matched, once the catalog was read."""
+        for sources in self._passing():
+            for each in self._spectra:
+                each.pass_by(sources)
+        outcomes = [
+            self._outcome(spectra, sha256)
+            for spectra, sha256 in zip(self._spectra, self._sha256, strict=True)
+        ]
+        best = _best_of(np.concatenate([np.empty(0, _BEST), *(each.found for each in outcomes)]))
+        beside = np.unique(np.concatenate([np.empty(0, int), *(each.beside for each in outcomes)]))
         apart = best[~np.isnan(best["sep"])]
         many = len(apart) >= _MANY
         return KnownMatch(
-            counts,
+            tuple(each.counts for each in outcomes),
             self._radius,
-            len(self._sources),
+            len(self._file),
             int((~best["failed"]).sum()),
             int(best["failed"].sum()),
-            len(beside),
+            int((~np.isin(beside, best["row"])).sum()),
             float(np.median(apart["sep"])) if len(apart) else math.nan,
             float(np.median(apart["east"])) if many else 0.0,
             float(np.median(apart["north"])) if many else 0.0,
@@ -495,22 +352,129 @@ class _Matching:
             _added(best, best["row"].copy()),
         )
 
+    def _passing(self) -> Iterator[Passing]:
+        """The sources of the catalog, some at a time."""
+        names = self._file.names
+        motion = [self._named[each] for each in ("pmra", "pmdec", "ref_epoch") if self._follows]
+        first = 0
+        for table in self._file.tables([*dict.fromkeys([*names.values(), *motion])]):
+            ra, dec = floats(table[names["ra"]]), floats(table[names["dec"]])
+            moves = self._motion(table, motion) if motion else None
+            ids = in_one_piece(table[names["source_id"]])
+            yield Passing(first, ids, Moving(ra, dec, moves))
+            first += len(table)
+
+    def _motion(self, table: pa.Table, names: Sequence[str]) -> Motion | None:
+        """Motions of sources, where any of them moves."""
+        pmra, pmdec = (
+            np.nan_to_num(
+                floats(in_unit(table[name], table.schema.field(name), "mas/yr", self._file.path))
+            )
+            for name in names[:2]
+        )
+        epoch = floats(table[names[2]])
+        moves = bool(((pmra != 0) | (pmdec != 0)).any())
+        self._moves |= moves
+        return Motion(pmra, pmdec, np.where(epoch > 1800, epoch, np.nan)) if moves else None
+
+    def _outcome(self, spectra: HeldSpectra, sha256: str | None) -> _Outcome:
+        """What became of the spectra of a file."""
+        file, by_id = spectra.file, spectra.by_id()
+        n_apart = int((by_id["sep"] > SAME_PLACE).sum())
+        if n_apart and not file.ids_are_generic:
+            worst = by_id[np.nanargmax(by_id["sep"])]
+            (wrong,) = self._ids_of(worst["source"].reshape(1))
+            raise apart_error(
+                n_apart, len(by_id), float(worst["sep"]), wrong, file.path, self._file.path
+            )
+        note = ""
+        if n_apart:
+            note = (
+                f"its '{file.columns['id']}' numbers other sources than the catalog's ({n_apart:,} "
+                f"equal ids are over {SAME_PLACE:g} arcsec apart), so that only positions were "
+                "compared"
+            )
+            by_id = by_id[:0]
+        near = spectra.by_position(self._ids_of)
+        near = near[~np.isin(near["place"], by_id["place"])]
+        nearest = np.append(True, near["place"][1:] != near["place"][:-1])[: len(near)]
+        matched = np.concatenate([by_id, near[nearest]])
+        found = np.empty(len(matched), _BEST)
+        for name in ("sep", "east", "north", "by_id"):
+            found[name] = matched[name]
+        found["row"], places = matched["source"], matched["place"]
+        for name in ("failed", "error", "redshift"):
+            found[name] = spectra.of(name, places)
+        found["second"] = ~spectra.of("primary", places)
+        n_lost = len(spectra) - spectra.n_placed - int((~spectra.has_place(by_id["place"])).sum())
+        counts = SpectraCounts(
+            _name(file),
+            sha256,
+            len(file),
+            n_by_id=len(by_id),
+            n_by_position=int(nearest.sum()),
+            n_unmatched=len(spectra) - len(matched) - n_lost,
+            n_failed=int(found["failed"].sum()),
+            n_of_sky=spectra.n_of_sky,
+            n_without_position=n_lost,
+            ids=file.columns["id"] if "id" in file.columns and not n_apart else "",
+            redshifts=file.columns.get("redshift", ""),
+            note=note,
+        )
+        return _Outcome(counts, found, near["source"][~nearest])
+
+    def _ids_of(self, rows: np.ndarray) -> list[int | str]:
+        """The ids of sources in these rows of the catalog, increasing."""
+        found: list[int | str] = []
+        first, column = 0, self._file.names["source_id"]
+        for table in self._file.tables([column]):
+            start, stop = np.searchsorted(rows, [first, first + len(table)])
+            here = pa.array(rows[start:stop] - first)
+            found += in_one_piece(table[column]).take(here).to_pylist()
+            first += len(table)
+        return found
+
     def _said_of_motion(self) -> str:
         if not self._has_motion:
             return ""
-        if not self._motion_known:
+        if not self._follows:
             return (
                 "proper motions were not considered: the catalog has 'pmra' and 'pmdec', but no "
                 "'ref_epoch' of its positions"
             )
-        if self._without_epoch:
+        if not self._moves:
+            return ""
+        files = [each.file for each in self._spectra]
+        if without := [_name(each) for each in files if "epoch" not in each.columns]:
             return (
                 "proper motions were not considered for spectra without a 'ref_epoch' of their "
-                f"positions, in {', '.join(self._without_epoch)}"
+                f"positions, in {', '.join(without)}"
             )
-        if self._sources.motion is None:
-            return ""
         return "sources were moved to the epochs of the spectra by their proper motions"
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What became of the spectra of a file.
+
+    Attributes
+    ----------
+    counts : SpectraCounts
+    found : ndarray of `_BEST`
+        Each spectrum that belongs to a source.
+    beside : ndarray
+        Rows of sources that are the next nearest to a spectrum.
+    """
+
+    counts: SpectraCounts
+    found: np.ndarray
+    beside: np.ndarray
+
+
+def _sha256(spectra: AnyTable) -> str | None:
+    """The hash of a file; None for a folder or a table in memory."""
+    paths = paths_in([spectra])
+    return sha256_of_file(paths[0]) if paths and paths[0].is_file() else None
 
 
 def _name(file: SpectraFile) -> str:

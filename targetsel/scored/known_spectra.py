@@ -22,7 +22,7 @@ from targetsel.spectra.proxies import proxy_names
 from targetsel.tables.any_form import AnyTable, paths_in, table_of
 from targetsel.tables.columns import floats, in_one_piece, unit_of
 from targetsel.tables.formats import InMemory, open_columns
-from targetsel.tables.ids import exact_ids
+from targetsel.tables.ids import exact_id_type, exact_ids
 from targetsel.tables.types import held, is_number, is_text
 
 ROWS_AT_A_TIME = 262_144
@@ -60,8 +60,8 @@ class TakenSpectra:
     ----------
     ra, dec : ndarray, shape (K,)
         [deg, ICRS]; NaN where there is no position.
-    ids : ndarray or None
-        Ids of the sources, whole numbers or text (None where missing); None where there are none of
+    ids : pa.Array or None
+        Ids of the sources, whole numbers or text, null where missing; None where there are none of
         the catalog's kind.
     redshift : ndarray, shape (K,)
         NaN where there is none.
@@ -79,7 +79,7 @@ class TakenSpectra:
 
     ra: np.ndarray
     dec: np.ndarray
-    ids: np.ndarray | None
+    ids: pa.Array | None
     redshift: np.ndarray
     failed: np.ndarray
     primary: np.ndarray
@@ -158,7 +158,12 @@ class SpectraFile:
         """Whether ids have a name under which every catalog keeps its own."""
         return self.columns.get("id", "").lower() in GENERIC
 
-    def pieces(self, with_ids: bool = True) -> Iterator[TakenSpectra]:
+    @property
+    def id_type(self) -> pa.DataType:
+        """The type of the ids, int64 or string; they must have some."""
+        return exact_id_type(self._schema.field(self.columns["id"]), self.path)
+
+    def pieces(self) -> Iterator[TakenSpectra]:
         """The spectra, some at a time.
 
         Raises
@@ -167,10 +172,9 @@ class SpectraFile:
             If a position is off the sphere or in radians, an id is none, or redshifts are of
             another kind.
         """
-        wanted = {k: v for k, v in self.columns.items() if with_ids or k != "id"}
         position = self._positions
-        for table in self._rows.batches(ROWS_AT_A_TIME, [*dict.fromkeys(wanted.values())]):
-            yield self._piece(table, position, "id" in wanted)
+        for table in self._rows.batches(ROWS_AT_A_TIME, [*dict.fromkeys(self.columns.values())]):
+            yield self._piece(table, position)
         if position is not None:
             position.finish()
         self._check_redshifts()
@@ -262,9 +266,7 @@ class SpectraFile:
 
     # --- rows ---
 
-    def _piece(
-        self, table: pa.Table, position: PositionColumns | None, with_ids: bool
-    ) -> TakenSpectra:
+    def _piece(self, table: pa.Table, position: PositionColumns | None) -> TakenSpectra:
         n = len(table)
         ra, dec = position.degrees(table) if position else np.full((2, n), np.nan)
         redshift = np.full(n, np.nan)
@@ -288,7 +290,7 @@ class SpectraFile:
         return TakenSpectra(
             ra,
             dec,
-            self._ids(table) if with_ids else None,
+            self._ids(table),
             redshift,
             failed,
             np.ones(n, dtype=bool) if primary is None else primary,
@@ -307,14 +309,9 @@ class SpectraFile:
             return np.asarray(pc.fill_null(values, False).to_numpy(zero_copy_only=False))
         return np.nan_to_num(floats(values)) != 0
 
-    def _ids(self, table: pa.Table) -> np.ndarray | None:
-        if "id" not in self.columns:
-            return None
-        name = self.columns["id"]
-        ids = exact_ids(table[name], name, self.path)
-        if pa.types.is_integer(ids.type):
-            return np.asarray(pc.fill_null(ids, -1).to_numpy())
-        return np.asarray(pc.fill_null(ids, "").to_numpy(zero_copy_only=False))
+    def _ids(self, table: pa.Table) -> pa.Array | None:
+        name = self.columns.get("id")
+        return None if name is None else exact_ids(table[name], name, self.path)
 
     def _of_sky(self, table: pa.Table) -> np.ndarray:
         name = self.columns.get("kind")

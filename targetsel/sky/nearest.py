@@ -1,8 +1,11 @@
-"""The nearest of many sources to each of many positions, with proper motion where it is known."""
+"""Places on the sky that lie near sources, with proper motion where it is known.
+
+The places are held; the sources come some at a time, so that there may be any number of them.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,8 +17,17 @@ if TYPE_CHECKING:
 
 ARCSEC = 3600.0  # in a degree
 RADIANS = np.radians(1 / ARCSEC)  # in an arcsecond
-# Distances that differ by less, as a share, are equal: rounding must not choose between sources.
-_EQUAL = 1e-9
+# Separations are told apart to this [arcsec]: rounding must not choose between sources.
+_FINEST = 1e-6
+PAIR = np.dtype(
+    [
+        ("place", np.int64),
+        ("source", np.int64),
+        ("sep", np.float64),  # [arcsec]
+        ("east", np.float32),  # of the place from the source [arcsec]
+        ("north", np.float32),
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -35,40 +47,42 @@ class Motion:
     epoch: np.ndarray
 
 
-@dataclass
-class NearestSources:
-    """N sources, of which the nearest to any position is found.
+@dataclass(frozen=True)
+class Moving:
+    """N sources, which may move.
 
     Attributes
     ----------
     ra, dec : ndarray, shape (N,)
         [deg, ICRS].
-    order : ndarray, shape (N,)
-        Among sources at the same distance the one of the least order is the nearest.
     motion : Motion, optional
     """
 
     ra: np.ndarray
     dec: np.ndarray
-    order: np.ndarray
     motion: Motion | None = None
-    _tree: tuple[float, cKDTree] | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.ra)
 
-    def at(self, rows: np.ndarray, epoch: float = np.nan) -> np.ndarray:
-        """Unit vectors of some sources at a Julian year, shape (K, 3); NaN leaves them in place.
+    def at(self, rows: np.ndarray, years: np.ndarray | None = None) -> np.ndarray:
+        """Unit vectors of some sources in some years, shape (K, 3).
 
         They move on straight lines through space, without radial velocity.
+
+        Parameters
+        ----------
+        rows : ndarray, shape (K,)
+        years : ndarray, shape (K,), optional
+            Julian years; where one is NaN, as without `years`, the source stays in place.
         """
         ra, dec = self.ra[rows], self.dec[rows]
         place = unit_vectors(ra, dec)
-        if self.motion is None or np.isnan(epoch):
+        if self.motion is None or years is None:
             return place
-        years = np.nan_to_num(epoch - self.motion.epoch[rows])
-        east = self.motion.pmra[rows] * years * 1e-3 * RADIANS
-        north = self.motion.pmdec[rows] * years * 1e-3 * RADIANS
+        passed = np.nan_to_num(years - self.motion.epoch[rows])
+        east = self.motion.pmra[rows] * passed * 1e-3 * RADIANS
+        north = self.motion.pmdec[rows] * passed * 1e-3 * RADIANS
         a, d = np.radians(ra), np.radians(dec)
         zero = np.zeros_like(a)
         to_east = np.stack([-np.sin(a), np.cos(a), zero], axis=1)
@@ -76,74 +90,87 @@ class NearestSources:
         place = place + east[:, None] * to_east + north[:, None] * to_north
         return place / np.linalg.norm(place, axis=1, keepdims=True)
 
-    def nearest(
-        self, ra: np.ndarray, dec: np.ndarray, radius: float, epoch: float = np.nan
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """The source nearest to each position, and the next one, within a radius.
+    def furthest(self, years: np.ndarray) -> np.ndarray:
+        """How far each source moves at most until any of these years [arcsec], shape (N,)."""
+        known = years[~np.isnan(years)]
+        if self.motion is None or not len(known):
+            return np.zeros(len(self))
+        ends = np.stack([known.min() - self.motion.epoch, known.max() - self.motion.epoch])
+        passed = np.abs(np.nan_to_num(ends)).max(axis=0)
+        return np.hypot(self.motion.pmra, self.motion.pmdec) * passed * 1e-3
+
+
+class HeldPlaces:
+    """K places on the sky.
+
+    Parameters
+    ----------
+    ra, dec : ndarray, shape (K,)
+        [deg, ICRS].
+    years : ndarray, shape (K,), optional
+        Julian year in which each was taken; NaN where it is not known.
+    """
+
+    def __init__(self, ra: np.ndarray, dec: np.ndarray, years: np.ndarray | None = None) -> None:
+        self._vectors, self._years = unit_vectors(ra, dec), years
+        self._tree: cKDTree | None = None
+
+    def __len__(self) -> int:
+        return len(self._vectors)
+
+    def near(self, sources: Moving, radius: float) -> np.ndarray:
+        """All pairs of a place and a source within a radius of each other, in no order.
 
         Parameters
         ----------
-        ra, dec : ndarray, shape (K,)
-            [deg, ICRS].
+        sources : Moving
+            They are where they were when each place was taken.
         radius : float
-            [deg].
-        epoch : float
-            Julian year of the positions; NaN where it is not known.
+            [arcsec].
 
         Returns
         -------
-        nearest, next : ndarray of int64, shape (K,)
-            Rows of the sources; -1 where there is none.
+        ndarray of `PAIR`, shape (P,)
         """
-        if not len(self) or not len(ra):
-            nowhere = np.full(len(ra), -1, dtype=np.int64)
-            return nowhere, nowhere
-        tree = self._tree_at(epoch)
-        vectors = unit_vectors(ra, dec)
-        # The query takes what is strictly nearer.
-        reach = np.nextafter(chord(radius), np.inf)
-        distance, rows = tree.query(vectors, k=2, distance_upper_bound=reach)
-        rows = np.where(np.isfinite(distance), rows, -1).astype(np.int64)
-        margin = _EQUAL * reach
-        near = np.flatnonzero(np.isfinite(distance[:, 1]))
-        for k in near[distance[near, 1] - distance[near, 0] <= margin]:
-            alike = distance[k, 0] + margin
-            among = np.array(tree.query_ball_point(vectors[k], alike))
-            among = among[np.argsort(self.order[among], kind="stable")]
-            rows[k] = among[:2]
-        return rows[:, 0], rows[:, 1]
+        if not len(self) or not len(sources):
+            return np.empty(0, PAIR)
+        furthest = np.zeros(len(sources))
+        if self._years is not None:
+            furthest = sources.furthest(self._years)
+        # Whatever moves far is looked for by itself, so that all others have few pairs to try.
+        step = np.ceil(np.log2(1 + furthest / radius))
+        found = [np.empty(0, PAIR)]
+        for each in np.unique(step):
+            rows = np.flatnonzero(step == each)
+            found.append(self._within(sources, rows, radius, furthest[rows].max()))
+        return np.concatenate(found)
 
-    def offsets(
-        self, rows: np.ndarray, ra: np.ndarray, dec: np.ndarray, epoch: float = np.nan
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Separations of positions [deg] from the sources in these rows, shape (K,) each.
-
-        Returns
-        -------
-        separation, east, north : ndarray
-            [arcsec]: how far, and how far to the east and north of the source each position lies.
-        """
-        source, other = self.at(rows, epoch), unit_vectors(ra, dec)
-        apart = other - source
-        half = np.minimum(np.linalg.norm(apart, axis=1) / 2, 1.0)
-        a, d = np.radians(ra), np.radians(dec)
-        east = -np.sin(a) * apart[:, 0] + np.cos(a) * apart[:, 1]
-        north = (
-            -np.sin(d) * (np.cos(a) * apart[:, 0] + np.sin(a) * apart[:, 1])
-            + np.cos(d) * apart[:, 2]
-        )
-        return 2 * np.arcsin(half) / RADIANS, east / RADIANS, north / RADIANS
-
-    def _tree_at(self, epoch: float) -> cKDTree:
+    def _within(
+        self, sources: Moving, rows: np.ndarray, radius: float, furthest: float
+    ) -> np.ndarray:
         from scipy.spatial import cKDTree  # which takes a quarter of a second to import
 
-        epoch = np.nan if self.motion is None else epoch
-        if self._tree is None or not (
-            self._tree[0] == epoch or (np.isnan(self._tree[0]) and np.isnan(epoch))
-        ):
-            self._tree = None  # one at a time in memory
-            everyone = np.arange(len(self))
-            # Sorted and plain trees find the same; this one is made in half the time.
-            tree = cKDTree(self.at(everyone, epoch), balanced_tree=False, compact_nodes=False)
-            self._tree = (epoch, tree)
-        return self._tree[1]
+        if self._tree is None:
+            # Sorted and plain trees find the same; these are made in half the time.
+            self._tree = cKDTree(self._vectors, balanced_tree=False, compact_nodes=False)
+        tree = cKDTree(sources.at(rows), balanced_tree=False, compact_nodes=False)
+        reach = chord((radius + furthest) * (1 + _FINEST) / ARCSEC)
+        near = tree.sparse_distance_matrix(self._tree, reach, output_type="ndarray")
+        pairs = self.pairs(sources, near["j"], rows[near["i"]])
+        return pairs[pairs["sep"] <= radius]
+
+    def pairs(self, sources: Moving, places: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """How far these places lie from the sources in these rows, shape (P,), of `PAIR`."""
+        years = None if self._years is None else self._years[places]
+        place, source = self._vectors[places], sources.at(rows, years)
+        apart = place - source
+        half = np.minimum(np.linalg.norm(apart, axis=1) / 2, 1.0)
+        x, y, z = place.T
+        across = np.maximum(np.hypot(x, y), np.finfo(float).tiny)
+        found = np.empty(len(places), PAIR)
+        found["place"], found["source"] = places, rows
+        found["sep"] = np.round(2 * np.arcsin(half) / RADIANS / _FINEST) * _FINEST
+        found["east"] = (x * apart[:, 1] - y * apart[:, 0]) / across / RADIANS
+        towards = (x * apart[:, 0] + y * apart[:, 1]) / across
+        found["north"] = (across * apart[:, 2] - z * towards) / RADIANS
+        return found

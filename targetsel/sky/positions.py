@@ -66,11 +66,37 @@ def check_same_places(
     wrong = apart > SAME_PLACE
     if wrong.any():
         worst = int(np.nanargmax(apart))
-        raise error(
-            f"{place}: {int(wrong.sum()):,} of {len(ids):,} sources are over {SAME_PLACE:g} arcsec "
-            f"from their positions in {other}; the largest distance is {_angle(apart[worst])}, of "
-            f"source {ids[worst]}. Check the signs and units of both, or join files of one survey."
-        )
+        n = int(wrong.sum())
+        raise apart_error(n, len(ids), float(apart[worst]), ids[worst], place, other, error)
+
+
+def apart_error(
+    n: int,
+    n_joined: int,
+    furthest: float,
+    worst: object,
+    place: object,
+    other: object,
+    error: type[TargetselError] = CatalogError,
+) -> TargetselError:
+    """The error that sources of two files, joined by id, are at different positions.
+
+    Parameters
+    ----------
+    n, n_joined : int
+        Number of them, and of all that were joined.
+    furthest : float
+        The largest distance [arcsec].
+    worst : int or str
+        The id of the source that has it.
+    place, other : Path or str
+        Names of the two files.
+    """
+    return error(
+        f"{place}: {n:,} of {n_joined:,} sources are over {SAME_PLACE:g} arcsec "
+        f"from their positions in {other}; the largest distance is {_angle(furthest)}, of "
+        f"source {worst}. Check the signs and units of both, or join files of one survey."
+    )
 
 
 def _angle(arcsec: float) -> str:

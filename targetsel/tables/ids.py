@@ -251,7 +251,7 @@ def repeated_ids(pieces: Callable[[], Iterable[pa.Array]], n: int) -> list[int |
     with contextlib.ExitStack() as opened:
         files = [opened.enter_context(tempfile.TemporaryFile()) for _ in range(shares)]
         for ids in pieces():
-            keys = np.sort(_quick_keys(ids))
+            keys = np.sort(quick_keys(ids))
             ends = np.searchsorted(keys >> shift if shares > 1 else keys * 0, np.arange(1, shares))
             for file, part in zip(files, np.split(keys, ends), strict=True):
                 file.write(part.tobytes())
@@ -283,13 +283,13 @@ def _there_twice(pieces: Iterable[pa.Array], suspects: np.ndarray) -> list[int |
         return []
     count: dict[int | str, int] = {}
     for ids in pieces:
-        for row in np.flatnonzero(np.isin(_quick_keys(ids), suspects)).tolist():
+        for row in np.flatnonzero(np.isin(quick_keys(ids), suspects)).tolist():
             value = ids[row].as_py()
             count[value] = count.get(value, 0) + 1
     return [value for value, number in count.items() if number > 1]
 
 
-def _quick_keys(ids: pa.Array) -> np.ndarray:
+def quick_keys(ids: pa.Array) -> np.ndarray:
     """Numbers, equal for equal ids and hardly ever otherwise, shape (N,) of uint64."""
     if pa.types.is_integer(ids.type):
         return _mix(ids.cast(pa.int64()).to_numpy().view(np.uint64))

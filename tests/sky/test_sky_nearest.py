@@ -1,4 +1,4 @@
-"""The nearest source to a position, and sources that move."""
+"""Places near sources, and sources that move."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from astropy import units as u
 from astropy.coordinates import Distance, SkyCoord
 from astropy.time import Time
 
-from targetsel.sky.nearest import Motion, NearestSources
+from targetsel.sky.nearest import HeldPlaces, Motion, Moving
 
 ARCSEC = 1 / 3600
 
@@ -20,21 +20,23 @@ def scattered(seed, n, ra, dec, width):
 
 
 @pytest.mark.parametrize(("ra", "dec"), [(0.0, 0.0), (180.0, 89.9999), (77.0, -90.0), (359.9, 45)])
-def test_the_nearest_source_and_its_offset_are_those_that_astropy_finds(ra, dec):
+def test_pairs_and_their_offsets_are_those_that_astropy_finds(ra, dec):
     ours, theirs = scattered(1, 300, ra, dec, 60), scattered(2, 200, ra, dec, 60)
-    sources = NearestSources(*ours, np.arange(300))
-    nearest, following = sources.nearest(*theirs, 4 * ARCSEC)
+    pairs = HeldPlaces(*theirs).near(Moving(*ours), 4)
     catalog, spectra = (SkyCoord(*each, unit="deg") for each in (ours, theirs))
-    rows, apart, _ = spectra.match_to_catalog_sky(catalog)
-    found = apart.arcsec <= 4
-    assert 20 < found.sum() < 200
-    assert nearest.tolist() == np.where(found, rows, -1).tolist()
-    second, apart_second, _ = spectra.match_to_catalog_sky(catalog, nthneighbor=2)
-    assert following.tolist() == np.where(apart_second.arcsec <= 4, second, -1).tolist()
-    there = [each[found] for each in theirs]
-    sep, east, north = sources.offsets(nearest[found], *there)
-    assert sep == pytest.approx(apart.arcsec[found], abs=1e-6)
-    assert np.hypot(east, north) == pytest.approx(sep, abs=1e-3)
+    places, sources, apart, _ = catalog.search_around_sky(spectra, 4 * u.arcsec)
+    expected = {(p, s): d for p, s, d in zip(places, sources, apart.arcsec, strict=True)}
+    found = {(each["place"], each["source"]): each["sep"] for each in pairs}
+    assert len(expected) > 100
+    assert found == pytest.approx(expected, abs=2e-6)
+    assert np.hypot(pairs["east"], pairs["north"]) == pytest.approx(pairs["sep"], abs=1e-3)
+
+
+def test_a_place_to_the_north_east_is_so_much_east_and_north():
+    there = HeldPlaces(np.array([10 + 0.6 * ARCSEC / np.cos(np.radians(60))]), np.array([60.0]))
+    (pair,) = there.near(Moving(np.array([10.0]), np.array([60 - 0.8 * ARCSEC])), 2)
+    assert (pair["east"], pair["north"]) == pytest.approx((0.6, 0.8), abs=1e-4)
+    assert pair["sep"] == pytest.approx(1.0, abs=1e-5)
 
 
 def test_sources_move_as_astropy_moves_them():
@@ -42,8 +44,8 @@ def test_sources_move_as_astropy_moves_them():
     n = 50
     ra, dec = rng.uniform(0, 360, n), rng.uniform(-89, 89, n)
     pmra, pmdec = rng.uniform(-5000, 5000, (2, n))
-    sources = NearestSources(ra, dec, np.arange(n), Motion(pmra, pmdec, np.full(n, 2016.0)))
-    moved = sources.at(np.arange(n), 1990.0)
+    sources = Moving(ra, dec, Motion(pmra, pmdec, np.full(n, 2016.0)))
+    moved = sources.at(np.arange(n), np.full(n, 1990.0))
     expected = SkyCoord(
         ra * u.deg,
         dec * u.deg,
@@ -58,9 +60,22 @@ def test_sources_move_as_astropy_moves_them():
     assert np.abs(moved - there).max() < np.radians(1e-4 * ARCSEC)
 
 
-def test_no_sources_and_no_positions_have_no_nearest():
-    none = NearestSources(np.empty(0), np.empty(0), np.empty(0))
-    assert none.nearest(np.zeros(3), np.zeros(3), 1.0)[0].tolist() == [-1, -1, -1]
-    one = NearestSources(np.zeros(1), np.zeros(1), np.zeros(1))
-    assert one.nearest(np.empty(0), np.empty(0), 1.0)[0].shape == (0,)
-    assert one.nearest(np.zeros(1), np.zeros(1), 1.0)[0].tolist() == [0]
+def test_each_place_finds_a_source_where_it_was_in_its_own_year():
+    """A star of 1 arcsec/yr to the north, two slow ones, and places of four years."""
+    sources = Moving(
+        np.array([10.0, 10.0, 20.0]),
+        np.zeros(3),
+        Motion(np.zeros(3), np.array([1000.0, 0, 10.0]), np.array([2016.0, 2016.0, np.nan])),
+    )
+    years = np.array([2000.0, 2016.5, np.nan, 2020.0])
+    places = HeldPlaces(np.full(4, 10.0), np.array([-16, 0.5, 0, 4]) * ARCSEC, years)
+    pairs = places.near(sources, 0.7)
+    found = sorted(zip(pairs["place"].tolist(), pairs["source"].tolist(), strict=True))
+    assert found == [(0, 0), (1, 0), (1, 1), (2, 0), (2, 1), (3, 0)]
+    assert pairs["sep"][pairs["place"] == 0] == pytest.approx(0, abs=1e-5)
+
+
+def test_no_sources_and_no_places_make_no_pairs():
+    none, nowhere = Moving(np.empty(0), np.empty(0)), HeldPlaces(np.empty(0), np.empty(0))
+    assert len(nowhere.near(Moving(np.zeros(3), np.zeros(3)), 1.0)) == 0
+    assert len(HeldPlaces(np.zeros(1), np.zeros(1)).near(none, 1.0)) == 0
