@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from targetsel.api.given import AnyPath
+from targetsel.api.given import AnyPath, store_of
 from targetsel.nights.visibility import AIRMASS
 from targetsel.remote.copies import with_addresses
 from targetsel.tables.any_form import AnyTable
 
 if TYPE_CHECKING:
+    from targetsel.imaging.store import CutoutStore
     from targetsel.nights.adding import VisibleSources
     from targetsel.nights.night import GivenNights
     from targetsel.nights.plan import NightPlan
@@ -117,6 +118,7 @@ def night(
     horizon: float = 0.0,
     twilight: str = "astronomical",
     page: AnyPath | None = None,
+    cutouts: AnyPath | CutoutStore | None = None,
 ) -> NightPlan:
     """The plan of one night, as `targetsel night` makes it from a target list.
 
@@ -152,7 +154,10 @@ def night(
         As for `visibility`.
     page : str or Path, optional
         Page to write, .html or .pdf: altitudes over the night with the exposures on them, the list
-        in its order, twilights and the Moon.
+        in its order, twilights, the Moon, and finder charts with offsets.
+    cutouts : str, Path or CutoutStore, optional
+        The store of the charts; by default the only one beside the list, in a folder named like
+        cutouts, that has its targets.
 
     Returns
     -------
@@ -170,6 +175,8 @@ def night(
         If the list cannot be read, or has no positions.
     OutputError
         If `output` or `page` cannot be written, or is a file that is read here.
+    CutoutError
+        If the store cannot be read, or has none of the planned targets.
     ExtraError
         If a page is asked for, and matplotlib is not installed.
 
@@ -185,8 +192,10 @@ def night(
     >>> bool((plan.planned["plan_airmass"] < 2).all())
     True
     """
+    from dataclasses import replace
     from pathlib import Path
 
+    from targetsel.errors import VisibilityError
     from targetsel.nights.plan import check_instrument, plan_night
     from targetsel.nights.visibility import Visibility
     from targetsel.tables.any_form import paths_in
@@ -198,14 +207,19 @@ def night(
     inputs = paths_in([targets, *plans])
     if output is not None:
         check_table_output(Path(output), inputs)
+    store = None if cutouts is None else store_of(cutouts)
+    if store is not None and page is None:
+        raise VisibilityError("--cutouts is given without --page. Give both, or neither.")
     if page is not None:
         from targetsel.report.night_page import check_page, write_night_page
 
         check_page(Path(page))
-        check_output(Path(page), inputs)
+        check_output(Path(page), [*inputs, *paths_in([store])])
     found = plan_night(targets, asked, exposure, overhead=overhead, weights=weight, done=plans)
+    if page is not None:
+        listed = next(iter(paths_in([targets])), None)
+        said = write_night_page(found, asked, Path(page), store, listed)
+        found = replace(found, remarks=(*found.remarks, said))
     if output is not None:
         found.write(output)
-    if page is not None:
-        write_night_page(found, asked, Path(page))
     return found

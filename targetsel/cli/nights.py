@@ -89,7 +89,15 @@ def night(
     twilight: TwilightOption = "astronomical",
     page: Annotated[
         Path | None,
-        typer.Option(help="Page to write, with altitudes and the list: .html or .pdf."),
+        typer.Option(
+            help="Page to write, with altitudes, the list and finder charts: .html or .pdf."
+        ),
+    ] = None,
+    cutouts: Annotated[
+        Path | None,
+        typer.Option(
+            help="Cutout store of the page's finder charts. Default: the one beside TARGETS."
+        ),
     ] = None,
 ) -> None:
     """Plan one night: which TARGETS to expose, in which order, and when.
@@ -117,6 +125,7 @@ def night(
         horizon=horizon,
         twilight=twilight,
         page=page,
+        cutouts=cutouts,
     )
     for line in plan.summary().splitlines():
         say(line)

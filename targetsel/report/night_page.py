@@ -1,4 +1,4 @@
-"""The page of a night's plan: altitudes and the list, as one HTML file or a PDF for print."""
+"""The page of a night's plan: altitudes, the list and finder charts, as one HTML file or a PDF."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
+from targetsel.imaging.store import CutoutStore
 from targetsel.nights.plan import NightPlan
 from targetsel.nights.visibility import Visibility
 from targetsel.plots import Figure as Canvas
 from targetsel.plots import matplotlib
 from targetsel.report.canvas import NO_DATE, STYLE, Picture, check_suffix, svg_picture
+from targetsel.report.finders import FinderChart, FinderCharts, charts_of
 from targetsel.report.night_curves import draw_curves
 from targetsel.report.night_plan import HEADINGS, PlannedExposures
 from targetsel.tables.files import written_beside
@@ -20,6 +22,7 @@ from targetsel.tables.files import written_beside
 FORMATS = (".html", ".pdf")
 A4 = (8.27, 11.69)  # [inch]
 PLACES = (0.03, 0.055, 0.205, 0.31, 0.42, 0.53, 0.595, 0.65, 0.73, 0.78, 0.89)  # of PDF columns
+ACROSS = 4  # charts in a row of a PDF page
 LINE = 0.0135  # of a PDF page
 WIDTH = 125  # characters of a line in a PDF
 LONGEST = {1: 20, 2: 13}  # characters of a column in a PDF
@@ -36,10 +39,15 @@ th, td { padding: .12rem .6rem .12rem 0; text-align: right; border-bottom: 1px s
   vertical-align: top }
 th { font-weight: 600; border-bottom: 1px solid #888 }
 td { white-space: nowrap } td.text, th.text { text-align: left }
+.charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(11rem, 1fr));
+  gap: .8rem } .chart { margin: 0; font-size: .78rem; overflow-wrap: anywhere }
+.chart img { width: 100%; height: auto; display: block } .chart .none { aspect-ratio: 1;
+  background: #eee; color: #666; display: grid; place-items: center }
 td.id { white-space: normal; overflow-wrap: anywhere; min-width: 8rem }
 @page { size: A4; margin: 11mm }
 @media print { body { font-size: 10.5px; max-width: none; margin: 0; padding: 0 }
   table { font-size: 8.5px } tr, figure, li { break-inside: avoid } h2 { break-after: avoid }
+  .charts { grid-template-columns: repeat(5, 1fr); gap: 2mm } .chart { font-size: 7.5px }
   .wide { overflow: visible } td.id { min-width: 0 } }
 """
 
@@ -55,8 +63,16 @@ def check_page(path: Path) -> str:
     return check_suffix(path, FORMATS)
 
 
-def write_night_page(plan: NightPlan, asked: Visibility, path: Path) -> None:
-    """Write the page of a plan; the same plan has the same bytes.
+def write_night_page(
+    plan: NightPlan,
+    asked: Visibility,
+    path: Path,
+    cutouts: CutoutStore | None = None,
+    targets: Path | None = None,
+) -> str:
+    """Write the page of a plan, and say of how many targets it has charts.
+
+    The same plan has the same bytes.
 
     Parameters
     ----------
@@ -65,25 +81,33 @@ def write_night_page(plan: NightPlan, asked: Visibility, path: Path) -> None:
         What it was made for.
     path : Path
         A name that ends in .html or .pdf.
+    cutouts : CutoutStore, optional
+        Where finder charts are from; by default the store beside the list, if there is one.
+    targets : Path, optional
+        The list, if it is a file.
 
     Raises
     ------
+    CutoutError
+        If the store has none of the planned targets, or cannot be read.
     OutputError
         If the page cannot be written.
     """
     kind = check_page(path)
     shown = PlannedExposures.of(plan, asked)
+    charts = charts_of(shown, cutouts, targets)
     with matplotlib.rc_context(STYLE), written_beside(path) as beside:
         if kind == "html":
-            beside.write_text(_html(shown), encoding="utf-8")
+            beside.write_text(_html(shown, charts), encoding="utf-8")
         else:
-            _write_pdf(shown, beside)
+            _write_pdf(shown, charts, beside)
+    return charts.remark
 
 
 # ---------------------------------------------------------------------- HTML
 
 
-def _html(shown: PlannedExposures) -> str:
+def _html(shown: PlannedExposures, charts: FinderCharts) -> str:
     facts = "".join(f"<li>{escape(each)}</li>" for each in shown.facts())
     times = "".join(
         f'<tr><td class="text">{escape(name)}</td><td class="text">{escape(span)}</td></tr>'
@@ -105,6 +129,8 @@ def _html(shown: PlannedExposures) -> str:
 {_image(_curves(shown))}
 <h2>Exposures in their order</h2>
 {_list(shown.rows)}
+<h2>Finder charts</h2>
+{_finders(charts)}
 </main>
 </body>
 </html>
@@ -151,15 +177,46 @@ def _list(rows: Sequence[Sequence[str]]) -> str:
     return f'<div class="wide">{table}</div>'
 
 
+def _finders(charts: FinderCharts) -> str:
+    if charts.store is None or not len(charts.shown):
+        return f"<p>{escape(_sentence(charts.remark))}</p>"
+    said = " ".join([_sentence(charts.remark), *charts.method()])
+    places = [" ".join(each) for each in charts.shown.positions]
+    figures = "\n".join(
+        f'<figure class="chart">{_drawn(chart)}<figcaption><b>{chart.number}</b> '
+        f"{escape(charts.shown.ids[chart.number - 1])}<br>{escape(places[chart.number - 1])}<br>"
+        f"{escape(chart.words)}</figcaption></figure>"
+        for page in charts.pages()
+        for chart in page
+    )
+    return f'<p>{escape(said)}</p>\n<div class="charts">\n{figures}\n</div>'
+
+
+def _drawn(chart: FinderChart) -> str:
+    if chart.cutout is None:
+        return '<div class="none">no chart</div>'
+    canvas = Canvas(figsize=(2.4, 2.4))
+    chart.draw(canvas.add_axes((0, 0, 1, 1)))
+    data = base64.b64encode(svg_picture(canvas, "", "").svg).decode("ascii")
+    return (
+        f'<img src="data:image/svg+xml;base64,{data}" alt="Finder chart of exposure '
+        f'{chart.number}">'
+    )
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
+
+
 # ---------------------------------------------------------------------- PDF
 
 
-def _write_pdf(shown: PlannedExposures, path: Path) -> None:
+def _write_pdf(shown: PlannedExposures, charts: FinderCharts, path: Path) -> None:
     from matplotlib.backends.backend_pdf import PdfPages
 
     rows = shown.rows
     with PdfPages(path, metadata=NO_DATE["pdf"]) as pages:
-        canvas, top = _first_page(shown)
+        canvas, top = _first_page(shown, charts.remark)
         fitting = max(int((top - 0.03) / LINE) - 1, 0)
         _write_rows(canvas, rows[:fitting], top)
         pages.savefig(canvas)
@@ -167,14 +224,34 @@ def _write_pdf(shown: PlannedExposures, path: Path) -> None:
             canvas = Canvas(figsize=A4)
             _write_rows(canvas, rows[start : start + NEXT_ROWS], 0.96)
             pages.savefig(canvas)
+        for page in charts.pages():
+            pages.savefig(_chart_page(charts, page))
 
 
-def _first_page(shown: PlannedExposures) -> tuple[Canvas, float]:
+def _chart_page(charts: FinderCharts, page: Sequence[FinderChart]) -> Canvas:
+    canvas = Canvas(figsize=A4)
+    places = charts.shown.positions
+    for k, chart in enumerate(page):
+        row, column = divmod(k, ACROSS)
+        left, bottom = 0.03 + 0.2375 * column, 0.98 - 0.183 * (row + 1)
+        chart.draw(canvas.add_axes((left, bottom + 0.03, 0.2225, 0.153)))
+        name = f"{chart.number}  {_short(charts.shown.ids[chart.number - 1], 24)}"
+        lines = [name, "  ".join(places[chart.number - 1]), *textwrap.wrap(chart.words, 40)]
+        for at, line in enumerate(lines):
+            weight = "normal" if at else "bold"
+            _write(canvas, left, bottom + 0.022 - 0.0095 * at, line, 6.5, weight=weight)
+    said = " ".join(charts.method())
+    for at, line in enumerate(textwrap.wrap(said, 150)):
+        _write(canvas, 0.03, 0.045 - 0.011 * at, line, 6.5, color="0.3")
+    return canvas
+
+
+def _first_page(shown: PlannedExposures, remark: str) -> tuple[Canvas, float]:
     """The first page without its list, and the height at which that begins."""
     canvas = Canvas(figsize=A4)
     _write(canvas, 0.03, 0.965, shown.title, 15, weight="bold")
     height = 0.945
-    for fact in shown.facts():
+    for fact in [*shown.facts(), _sentence(remark)]:
         for line in textwrap.wrap(fact, WIDTH):
             _write(canvas, 0.03, height, line, 8)
             height -= LINE
@@ -195,9 +272,12 @@ def _first_page(shown: PlannedExposures) -> tuple[Canvas, float]:
 def _write_rows(canvas: Canvas, rows: Iterable[Sequence[str]], top: float) -> None:
     for k, row in enumerate([HEADINGS, *rows]):
         for column, (x, text) in enumerate(zip(PLACES, row, strict=True)):
-            most = LONGEST.get(column, len(text))
-            short = text if len(text) <= most else f"{text[: most - 1]}…"
+            short = _short(text, LONGEST.get(column, len(text)))
             _write(canvas, x, top - k * LINE, short, 7, weight="normal" if k else "bold")
+
+
+def _short(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def _write(
