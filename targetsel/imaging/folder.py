@@ -23,11 +23,11 @@ from targetsel.errors import CutoutError
 from targetsel.imaging.cutout import Cutouts, crop_to_centre
 from targetsel.imaging.image_file import Image, read_image, zeropoint_fault
 from targetsel.imaging.image_names import (
-    NAMES_UNDERSTOOD,
     NPY,
     USUAL,
     band_called,
     names_no_image,
+    names_understood,
     split_band,
     split_suffix,
 )
@@ -118,7 +118,7 @@ class Folder:
             raise CutoutError(
                 f"{a_file}: neither the header nor the file's name tells the bands of its "
                 f"{len(image.flux)} planes. Give --bands in the order of the planes, or name files "
-                f"so: {NAMES_UNDERSTOOD}."
+                f"so: {names_understood(names)}."
             )
         scale = pixel_scale or image.pixel_scale or (known.pixel_scale if known else None)
         if scale is None:
@@ -192,8 +192,12 @@ class Folder:
             file = next(iter(self.files[source_id].values()))
             raise CutoutError(
                 f"{self.path}: has no image of a source of the catalog{first}; {file.name} is of "
-                f"source '{source_id}'. Names that are understood: {NAMES_UNDERSTOOD}."
+                f"source '{source_id}'. Names that are understood: {self._names_understood}."
             )
+
+    @property
+    def _names_understood(self) -> str:
+        return names_understood(self.known.band_names if self.known else USUAL)
 
     def only(self, source_ids: Collection[str]) -> Folder:
         """The folder with the images of these sources alone, given as text."""
@@ -215,7 +219,7 @@ class Folder:
             raise CutoutError(
                 f"{file}: has {len(image.flux)} plane(s), expected {len(expected)} "
                 f"({', '.join(expected)}){hint}. Move other files away, or name images so: "
-                f"{NAMES_UNDERSTOOD}."
+                f"{self._names_understood}."
             )
         if image.bands and image.bands != expected:
             raise CutoutError(
@@ -278,7 +282,8 @@ def _list_files(
         held[band] = file
     if not files:
         raise CutoutError(
-            f"{path}: no image in this folder. Names that are understood: {NAMES_UNDERSTOOD}."
+            f"{path}: no image in this folder. Names that are understood: "
+            f"{names_understood(names)}."
         )
     return files, tuple(left_out)
 

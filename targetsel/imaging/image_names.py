@@ -10,10 +10,6 @@ from targetsel.photometry.bands import OPTICAL, parse_bands
 
 FITS_SUFFIXES = (".fits", ".fit", ".fts", ".fits.gz", ".fit.gz", ".fts.gz", ".fits.fz")
 NPY = ".npy"
-NAMES_UNDERSTOOD = (
-    "<id>.fits, <id>.<band>.fits (or with _ or -), <band>/<id>.fits and <id>.npy, with bands "
-    f"{', '.join(OPTICAL)} in either case"
-)
 # Words for what accompanies images in files and folders, and is none itself.
 NO_IMAGE = frozenset(
     """
@@ -51,6 +47,14 @@ def band_called(name: str, names: tuple[str, ...] = USUAL) -> str:
     if name in names:
         return name
     return next((band for band in names if band.lower() == name.lower()), "")
+
+
+def names_understood(names: tuple[str, ...] = USUAL) -> str:
+    """How files of images in some bands may be called, in words."""
+    return (
+        "<id>.fits, <id>.<band>.fits (or with _ or -), <band>/<id>.fits and <id>.npy, with bands "
+        f"{', '.join(names)} in either case"
+    )
 
 
 def split_suffix(name: str) -> tuple[str, str]:

@@ -52,6 +52,14 @@ def test_a_capital_is_the_near_infrared_band_of_a_survey_that_has_it(tmp_path):
     assert Folder.open(tmp_path, known=KIDS).bands == ("u", "Z", "Y", "J", "Ks")
 
 
+def test_names_that_are_understood_are_those_of_the_surveys_bands(tmp_path):
+    (tmp_path / "readme.txt").write_text("")
+    with pytest.raises(CutoutError, match=r"bands u, g, r, i, Z, Y, J, H, Ks in either case\.$"):
+        Folder.open(tmp_path, known=KIDS)
+    with pytest.raises(CutoutError, match=r"bands u, g, r, i, z, y in either case\.$"):
+        Folder.open(tmp_path)
+
+
 def test_bands_of_several_letters_are_those_of_names_filters_and_lists(tmp_path):
     for name, cards in {
         "names/7_VIS.fits": {},
