@@ -11,7 +11,7 @@ from os import fspath
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from targetsel.api.given import AnyPath, path_of
+from targetsel.api.given import AnyPath, in_silence, path_of
 from targetsel.errors import CatalogError, SpectrumError
 from targetsel.remote.copies import with_addresses
 from targetsel.scoring import DEFAULT
@@ -310,7 +310,7 @@ def trainingset(
     decoder: AnyPath | None = None,
     seed: int = 0,
     rate: float = 10.0,
-    report: Callable[[str], object] = print,
+    report: Callable[[str], object] | None = print,
 ) -> TrainingSetSummary:
     """Make a training set of real sources, as `targetsel trainingset`; resumes if interrupted.
 
@@ -340,8 +340,8 @@ def trainingset(
         Seed of the random choice of sources.
     rate : float
         Most requests per second to each host.
-    report : function of a str
-        Called with a line for each step.
+    report : function of a str, optional
+        Called with a line for each step; None: nothing is said.
 
     Returns
     -------
@@ -384,4 +384,6 @@ def trainingset(
     cutouts = open_cutouts(survey, web, asked, size, **(options or {}))
     services = TrainingServices(SkyServer(web), SdssSpectra(web), cutouts)
     chosen = decoder_file(fspath(ensemble), path_of(decoder))
-    return make_training_set(Path(output), find_sample(sample), n, services, chosen, seed, report)
+    return make_training_set(
+        Path(output), find_sample(sample), n, services, chosen, seed, report or in_silence
+    )

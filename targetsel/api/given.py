@@ -28,6 +28,10 @@ AnySpectra: TypeAlias = "AnyTable | Sequence[AnyTable]"
 Labelled: TypeAlias = "tuple[AnyPath, AnyPath]"
 
 
+def in_silence(line: str) -> None:
+    """What hears the lines of a long task where nobody wants to."""
+
+
 @overload
 def path_of(given: AnyPath) -> Path: ...
 @overload

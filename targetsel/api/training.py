@@ -12,6 +12,7 @@ from targetsel.api.given import (
     AnyPath,
     AnyPaths,
     ensemble_of,
+    in_silence,
     path_of,
     paths_of,
     store_of,
@@ -54,7 +55,7 @@ def train(
     aperture: float | None = None,
     seed: int = 0,
     device: str = "cpu",
-    report: Callable[[str], object] = print,
+    report: Callable[[str], object] | None = print,
 ) -> Ensemble:
     """Train an ensemble on cutouts and spectra, as `targetsel train` does; resumes if interrupted.
 
@@ -116,8 +117,8 @@ def train(
         Seed of weights, batches and splits.
     device : str
         "cpu" or "cuda".
-    report : function of a str
-        Called with a line for each epoch.
+    report : function of a str, optional
+        Called with a line for each epoch; None: nothing is said.
 
     Returns
     -------
@@ -203,7 +204,14 @@ def train(
         aperture=aperture,
     )
     plan = replace(inputs.plan, workers=workers, device=device)
-    train_into(Path(output), inputs.store, inputs.labels, plan, inputs.decoder, of_epochs(report))
+    train_into(
+        Path(output),
+        inputs.store,
+        inputs.labels,
+        plan,
+        inputs.decoder,
+        of_epochs(report or in_silence),
+    )
     return Ensemble.read(Path(output), device)
 
 
@@ -217,7 +225,7 @@ def train_decoder(
     batch: int = 64,
     one_cycle: bool = False,
     seed: int = 0,
-    report: Callable[[str], object] = print,
+    report: Callable[[str], object] | None = print,
 ) -> dict[str, float]:
     """Train a spectral decoder, as `targetsel decoder train` does; resumes if interrupted.
 
@@ -235,8 +243,8 @@ def train_decoder(
         Run all epochs in one cycle of the learning rate, without stopping early.
     seed : int
         Seed of weights, noise and split.
-    report : function of a str
-        Called with a line for each epoch.
+    report : function of a str, optional
+        Called with a line for each epoch; None: nothing is said.
 
     Returns
     -------
@@ -269,7 +277,7 @@ def train_decoder(
 
     space = LatentSpace.parse(latents)
     recipe = DecoderRecipe(space, epochs, batch, one_cycle=one_cycle, seed=seed)
-    return train_decoder_into(Path(spectra), Path(output), recipe, report)
+    return train_decoder_into(Path(spectra), Path(output), recipe, report or in_silence)
 
 
 @with_addresses()

@@ -111,7 +111,7 @@ class TrainingProgress:
         Root mean square error on validation sources after the last whole epoch, in standardised
         targets.
     per_second : float
-        Training cutouts per second.
+        Training sources per second.
     share : float
         Share of the whole training that is done, 0 to 1.
     """
@@ -130,7 +130,7 @@ class TrainingProgress:
         validation = "" if rmse is None else f", validation rmse {rmse:.4f}"
         return (
             f"{self.phase}, epoch {self.epoch} of {self.epochs}: loss {self.loss:.4f}{validation}, "
-            f"{self.per_second:.0f} images/s"
+            f"{self.per_second:.0f} sources/s"
         )
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from targetsel.api.training import train
 from targetsel.imaging.store import CutoutStore
 from targetsel.networks.input_plan import InputPlan
 from targetsel.scoring.ensemble import Ensemble
@@ -56,6 +57,7 @@ def test_command_and_function_train_the_same_ensemble(sky, tmp_path, targetsel):
     assert said.status == 0, said.err
     assert said.out.startswith(f"written to {command}: RMSE of standardised latents ")
     assert "member 0, covariance, epoch 1 of 1: loss" in said.err
+    assert " sources/s" in said.err
     store, decoder = CutoutStore.open(sky / "cutouts"), toy_decoder()
     labels = Labels.of_latents(sky / "latents.parquet", decoder)
     labels = labels.with_catalog(Catalog.read(sky / "catalog.parquet"))
@@ -64,6 +66,16 @@ def test_command_and_function_train_the_same_ensemble(sky, tmp_path, targetsel):
     one, other = contents(command), contents(function)
     assert one.pop("training.png")[:4] == other.pop("training.png")[:4]
     assert one == other
+
+
+def test_a_function_without_a_report_trains_in_silence(sky, tmp_path, capsys):
+    found = train(
+        sky / "cutouts", tmp_path / "toy", latents=sky / "latents.parquet",
+        decoder=sky / "decoder.safetensors", epochs=2, members=1, width=0.125, bin=2, workers=1,
+        report=None,
+    )  # fmt: skip
+    assert isinstance(found, Ensemble)
+    assert capsys.readouterr() == ("", "")
 
 
 def test_an_ensemble_is_fine_tuned_with_its_own_decoder_and_input(sky, tmp_path, targetsel):
