@@ -74,11 +74,12 @@ class Brightness:
                 "CATALOG.photometry.yaml beside it, or train without --photometry."
             )
         if missing := [name for name in names if name not in known]:
+            verb = "is" if len(missing) == 1 else "are"
             has = f"has brightness in {', '.join(known)}" if known else "has no brightness"
             raise CatalogError(
                 f"{place}: {has}; the ensemble takes magnitudes in {', '.join(names)}, and "
-                f"{', '.join(missing)} is not there. Say which column holds it with --brightness "
-                f"{missing[0]}=COLUMN."
+                f"{', '.join(missing)} {verb} not there. Say which column holds which with "
+                f"--brightness {missing[0]}=COLUMN."
             )
         bands = (
             tuple(known[name] for name in names)
