@@ -13,11 +13,12 @@ import pyarrow as pa
 
 from targetsel.embeddings.columns import rows_of_vectors, schema_of_vectors
 from targetsel.embeddings.file import MODEL
+from targetsel.errors import OutputError
 from targetsel.networks.inputs import OTHER_BANDS, AnyStore, InputsById
 from targetsel.scoring.ensemble import Ensemble
 from targetsel.sky.catalog import Catalog, CatalogFile
 from targetsel.tables.any_form import paths_in
-from targetsel.tables.files import check_table_output
+from targetsel.tables.files import check_table_output, table_format
 from targetsel.tables.parquet import SIMULATED, ParquetSink
 from targetsel.tasks import task
 from targetsel.version import __version__
@@ -52,6 +53,11 @@ def embed(
     import torch
 
     output, store = Path(output), InputsById.of(given)
+    if table_format(output) == "ascii.csv":
+        raise OutputError(
+            f"{output}: CSV has no place for lists of numbers. Choose another ending, such as "
+            ".parquet."
+        )
     check_table_output(output, (*paths_in([catalog]), *store.paths))
     ensemble.inputs.check(store, ensemble.name, OTHER_BANDS)
     length = len(ensemble.networks) * ensemble.networks[0].head.in_features
