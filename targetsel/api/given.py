@@ -90,8 +90,14 @@ def targets_of(targets: AnyTargets) -> TargetList:
     return TargetList.read(Path(targets), needs_footer=False)
 
 
-def store_of(cutouts: AnyPath | CutoutStore) -> CutoutStore:
-    """A cutout store that was opened, or that of a path."""
+@overload
+def store_of(cutouts: AnyPath | CutoutStore) -> CutoutStore: ...
+@overload
+def store_of(cutouts: AnyPath | CutoutStore | None) -> CutoutStore | None: ...
+def store_of(cutouts: AnyPath | CutoutStore | None) -> CutoutStore | None:
+    """A cutout store that was opened, or that of a path; None where there is none."""
     from targetsel.imaging.store import CutoutStore
 
+    if cutouts is None:
+        return None
     return cutouts if isinstance(cutouts, CutoutStore) else CutoutStore.open(Path(cutouts))

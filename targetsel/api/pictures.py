@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def show(
     scored: AnyTable,
     source_id: int | str,
-    cutouts: AnyPath | CutoutStore,
+    cutouts: AnyPath | CutoutStore | None,
     output: AnyPath,
     *,
     rules: AnyRules | None = None,
@@ -40,8 +40,8 @@ def show(
     scored : Scored, str, Path or table
     source_id : int or str
         As in the catalog.
-    cutouts : str, Path or CutoutStore
-        The store that it was scored from.
+    cutouts : str, Path, CutoutStore or None
+        The store that it was scored from; None for an ensemble that takes none.
     output : str or Path
         Picture to write; its ending gives the format.
     rules : Rules, str, Path, dict, or a list of these, optional
@@ -61,7 +61,7 @@ def show(
     CatalogError
         If the scored catalog cannot be read, or has no such source.
     CutoutError
-        If the store cannot be read.
+        If the store cannot be read, or is needed and not given.
     EnsembleError
         If there is no such ensemble, or it is not the one that scored the catalog.
     RuleError
@@ -88,7 +88,7 @@ def show(
     from targetsel.tables.files import check_output
 
     picture, store = Path(output), store_of(cutouts)
-    check_output(picture, paths_in([scored, store]))
+    check_output(picture, paths_in([scored, *([] if store is None else [store])]))
     several = rules if isinstance(rules, list | tuple) else [] if rules is None else [rules]
     chosen = [Rules.of(each) for each in several]
     spectra = KnownSpectra.of(known, known_radius)
@@ -99,7 +99,7 @@ def show(
 @with_addresses("output")
 def show_all(
     targets: AnyPath,
-    cutouts: AnyPath | CutoutStore,
+    cutouts: AnyPath | CutoutStore | None,
     output: AnyPath,
     *,
     scored: AnyPath | None = None,
@@ -111,8 +111,8 @@ def show_all(
     ----------
     targets : str or Path
         A target list or a scored catalog.
-    cutouts : str, Path or CutoutStore
-        The store that was scored.
+    cutouts : str, Path, CutoutStore or None
+        The store that was scored; None for an ensemble that takes none.
     output : str or Path
         PDF file to write.
     scored : str or Path, optional
@@ -130,7 +130,7 @@ def show_all(
     CatalogError
         If a file cannot be read, or the scored catalog lacks a source of the list.
     CutoutError
-        If the store cannot be read.
+        If the store cannot be read, or is needed and not given.
     EnsembleError
         If there is no such ensemble, or it is not the one that scored the catalog.
     OutputError
@@ -156,5 +156,5 @@ def show_all(
 
     store, sheet = store_of(cutouts), Path(output)
     source = Path(targets if scored is None else scored)
-    check_output(sheet, [Path(targets), source, store.path])
+    check_output(sheet, [Path(targets), source, *([] if store is None else [store.path])])
     return draw_sheet(Path(targets), source, store, ensemble_of(ensemble), sheet)

@@ -226,11 +226,14 @@ compare.in_parts = ("scored",)  # type: ignore[attr-defined]  # see `cli.guarded
 
 def show(
     scored: Annotated[Path, typer.Argument(help="Scored catalog; with --all also a target list.")],
-    cutouts: Annotated[Path, typer.Option(help="Cutout store that was scored.")],
     output: Annotated[
         Path,
         typer.Option("--output", "-o", help="Picture to write: .png, .pdf or .svg; --all: .pdf."),
     ],
+    cutouts: Annotated[
+        Path | None,
+        typer.Option(help="Cutout store that was scored. Needed by ensembles that take cutouts."),
+    ] = None,
     id: Annotated[str | None, typer.Option("--id", help="Id of the source in the catalog.")] = None,
     all_: Annotated[
         bool, typer.Option("--all", help="Draw every source, many on a page, in the file's order.")

@@ -7,8 +7,9 @@ from copy import copy
 import numpy as np
 import pyarrow as pa
 
-from targetsel.errors import EnsembleError
+from targetsel.errors import CutoutError, EnsembleError
 from targetsel.imaging.cutout import Cutouts
+from targetsel.imaging.store import CutoutStore
 from targetsel.networks.posterior import LatentPosterior, stored_posterior
 from targetsel.scored.file import ScoredFile
 from targetsel.scoring.ensemble import Ensemble
@@ -26,10 +27,16 @@ def ensemble_as_scored(file: ScoredFile, ensemble: Ensemble) -> Ensemble:
     ------
     EnsembleError
         If another ensemble scored it; or, where latents must be predicted, the ensemble has
-        another calibration now.
+        another calibration now, or takes embeddings.
     """
     file.check_scored_by(ensemble.name, ensemble.sha256)
     told = file.footer.get("calibration")
+    if not stores_latents(file.schema) and ensemble.inputs.vectors is not None:
+        raise EnsembleError(
+            f"{file.path}: its latents are not stored (see score --slim), and the ensemble "
+            f"'{ensemble.name}' predicts them from embeddings, which are not read here. Score the "
+            "catalog without --slim."
+        )
     if stores_latents(file.schema) or not (told or ensemble.calibration):
         return ensemble
     if not told:
@@ -47,16 +54,33 @@ def ensemble_as_scored(file: ScoredFile, ensemble: Ensemble) -> Ensemble:
     return ensemble
 
 
+def check_store(store: CutoutStore | None, ensemble: Ensemble) -> None:
+    """Refuse to go without the cutouts that an ensemble takes.
+
+    Raises
+    ------
+    CutoutError
+    """
+    if store is None and ensemble.inputs.cutouts is not None:
+        raise CutoutError(
+            f"the ensemble '{ensemble.name}' takes {ensemble.inputs.described}. Name the store "
+            "that was scored with --cutouts."
+        )
+
+
 def latent_posterior(
-    table: pa.Table, source_id: np.ndarray, cutouts: Cutouts, ensemble: Ensemble
+    table: pa.Table, source_id: np.ndarray, cutouts: Cutouts | None, ensemble: Ensemble
 ) -> LatentPosterior:
     """The posterior of N scored rows, whose cutouts are in the same order.
 
     Parameters
     ----------
+    cutouts : Cutouts or None
+        None for an ensemble that takes none.
     ensemble : Ensemble
         Result of `ensemble_as_scored`.
     """
     if stores_latents(table.schema):
         return stored_posterior(table, source_id)
+    assert cutouts is not None
     return ensemble.predict(cutouts).latents

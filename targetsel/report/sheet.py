@@ -15,7 +15,7 @@ from targetsel.imaging.store import CutoutStore
 from targetsel.plots import Axes, matplotlib
 from targetsel.plots import Figure as Canvas
 from targetsel.report.canvas import COLOURS, NO_DATE, STYLE, check_suffix
-from targetsel.report.latents import ensemble_as_scored, latent_posterior
+from targetsel.report.latents import check_store, ensemble_as_scored, latent_posterior
 from targetsel.scored.columns import LATENTS
 from targetsel.scored.file import ScoredFile
 from targetsel.scored.simulated_training import caution_in
@@ -59,7 +59,7 @@ def is_scored(path: Path) -> bool:
 def draw_sheet(
     targets: Path,
     scored: Path,
-    store: CutoutStore,
+    store: CutoutStore | None,
     ensemble: Ensemble,
     output: Path,
 ) -> int:
@@ -71,6 +71,8 @@ def draw_sheet(
     ----------
     targets : Path
         A target list, or `scored` itself.
+    store : CutoutStore or None
+        None for an ensemble that takes no cutouts.
 
     Raises
     ------
@@ -81,6 +83,7 @@ def draw_sheet(
     check_suffix(output, (".pdf",))
     with ScoredFile(scored, ["status"]) as file:
         ensemble = ensemble_as_scored(file, ensemble)
+        check_store(store, ensemble)
         listed = None if targets == scored else _listed(TargetList.read(targets))
         n = len(file) if listed is None else len(listed.source_id)
         foot = _foot(store, file)
@@ -146,11 +149,15 @@ def _blocks(file: ScoredFile, listed: Listed | None) -> Iterator[tuple[pa.Table,
 
 
 def _page(
-    table: pa.Table, ids: np.ndarray, words: list[str], store: CutoutStore, ensemble: Ensemble
+    table: pa.Table,
+    ids: np.ndarray,
+    words: list[str],
+    store: CutoutStore | None,
+    ensemble: Ensemble,
 ) -> Canvas:
     canvas = Canvas(figsize=(8.27, 11.69))
-    cutouts = store.read(ids)
-    pictures = composite(cutouts)
+    cutouts = None if store is None else store.read(ids)
+    pictures = None if cutouts is None else composite(cutouts)
     posterior = latent_posterior(table, ids, cutouts, ensemble)
     spectra = ensemble.decoder.decode(posterior.draw(N_DRAWS), ids)
     low, middle, high = np.quantile(spectra.flux, (0.16, 0.5, 0.84), axis=1)
@@ -159,7 +166,7 @@ def _page(
         left, bottom = 0.03 + 0.325 * column, 0.985 - 0.117 * (row + 1)
         image = canvas.add_axes((left, bottom + 0.017, 0.13, 0.092))
         image.set_axis_off()
-        if cutouts.present[k]:
+        if cutouts is not None and pictures is not None and cutouts.present[k]:
             image.imshow(pictures[k], origin="lower", interpolation="nearest")
             draw_marks(image, cutouts, k, fontsize=5)
         else:
@@ -186,10 +193,11 @@ def _thumbnail(
     panel.tick_params(labelsize=5.5, length=2, pad=1)
 
 
-def _foot(store: CutoutStore, file: ScoredFile) -> str:
-    bands = ", ".join(f"{colour} {bands}" for colour, bands in channels(store.bands).items())
-    simulated = " The images are simulated." if store.simulated else ""
+def _foot(store: CutoutStore | None, file: ScoredFile) -> str:
+    channels_of = {} if store is None else channels(store.bands)
+    bands = ", ".join(f"{colour} {bands}" for colour, bands in channels_of.items())
+    simulated = " The images are simulated." if store is not None and store.simulated else ""
     caution = caution_in(file.footer)
-    return f"{bands}; rest-frame wavelength in Å.{simulated}" + (
+    return f"{bands}{'; ' if bands else ''}rest-frame wavelength in Å.{simulated}" + (
         f"\nCaution: {caution}." if caution else ""
     )

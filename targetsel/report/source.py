@@ -19,7 +19,7 @@ from targetsel.photometry.columns import CatalogPhotometry
 from targetsel.plots import Axes, matplotlib
 from targetsel.plots import Figure as Canvas
 from targetsel.report.canvas import COLOURS, STYLE, check_suffix, write_canvas
-from targetsel.report.latents import ensemble_as_scored, latent_posterior
+from targetsel.report.latents import check_store, ensemble_as_scored, latent_posterior
 from targetsel.report.photometry import REDSHIFTS, first_of
 from targetsel.rules.rules import Rules
 from targetsel.scored.file import ScoredFile
@@ -58,7 +58,7 @@ MARKS = {"true": ("✓", COLOURS[0]), "false": ("✗", COLOURS[1]), "missing": (
 def draw_source(
     scored: Path,
     source_id: str,
-    store: CutoutStore,
+    store: CutoutStore | None,
     ensemble: Ensemble,
     output: Path,
     rules: Sequence[Rules] = (),
@@ -72,6 +72,8 @@ def draw_source(
 
     Parameters
     ----------
+    store : CutoutStore or None
+        None for an ensemble that takes no cutouts.
     ensemble : Ensemble
         The ensemble that scored the catalog; its decoder is used.
     rules : sequence of Rules
@@ -86,14 +88,15 @@ def draw_source(
     check_suffix(output)
     with ScoredFile(scored, ["status"]) as file:
         ensemble = ensemble_as_scored(file, ensemble)
+        check_store(store, ensemble)
         table = file.row_of(source_id)
         own_id, ra, dec = (
             table[file.names[each]].to_numpy() for each in ("source_id", "ra", "dec")
         )
         caution = caution_in(file.footer)
     predicted = table["status"][0].as_py() == "ok"
-    cutouts = store.read(own_id)
-    if predicted and not cutouts.present.all():
+    cutouts = None if store is None else store.read(own_id)
+    if predicted and store is not None and cutouts is not None and not cutouts.present.all():
         raise CutoutError(f"{store.path}: has no source '{own_id[0]}'. Name its store.")
     posterior = latent_posterior(table, own_id, cutouts, ensemble)
     if predicted and not posterior.known.all():
@@ -113,7 +116,7 @@ def draw_source(
     with matplotlib.rc_context(STYLE):
         canvas = Canvas(figsize=(WIDTH, height))
         _write_title(canvas, source_id, table, float(ra[0]), float(dec[0]))
-        _draw_image(_panel(canvas, 0.2, TOP, 2.85, 2.85), cutouts, store.simulated)
+        _draw_image(_panel(canvas, 0.2, TOP, 2.85, 2.85), cutouts, store)
         panel = _panel(canvas, 3.75, TOP + 0.25, 6.05, 2.45)
         if predicted:
             _draw_spectrum(panel, table, posterior, ensemble)
@@ -191,9 +194,9 @@ def _brightness(table: pa.Table) -> Iterator[str]:
 # ---------------------------------------------------------------------- image and spectrum
 
 
-def _draw_image(panel: Axes, cutouts: Cutouts, is_simulated: bool) -> None:
+def _draw_image(panel: Axes, cutouts: Cutouts | None, store: CutoutStore | None) -> None:
     panel.set_axis_off()
-    if not cutouts.present.all():
+    if store is None or cutouts is None or not cutouts.present.all():
         panel.text(0.5, 0.5, "no cutout", ha="center", transform=panel.transAxes)
         return
     panel.imshow(composite(cutouts)[0], origin="lower", interpolation="nearest")
@@ -202,7 +205,7 @@ def _draw_image(panel: Axes, cutouts: Cutouts, is_simulated: bool) -> None:
     lie = cutouts.orientation
     if lie is None or not lie.known.all():
         words += ";  orientation not known"
-    simulated = "\nThe image is simulated." if is_simulated else ""
+    simulated = "\nThe image is simulated." if store.simulated else ""
     panel.text(0, -0.03, words + simulated, transform=panel.transAxes, va="top", fontsize=8)
 
 

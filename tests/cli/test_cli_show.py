@@ -56,6 +56,11 @@ def test_what_cannot_be_drawn_is_refused(refused, scored):
     )
     other = ("show", "catalog.scored.parquet", "--cutouts", "cutouts", *known, "-o", "a.png")
     assert "scored by the ensemble 'tiny'" in refused(*other)
+    no_images = ("show", "catalog.scored.parquet", "--ensemble", "tiny", *known, "-o", "a.png")
+    assert re.fullmatch(
+        r"the ensemble 'tiny' takes .* pixels\. Name the store that was scored with --cutouts\.",
+        refused(*no_images),
+    )
 
 
 def test_a_source_without_predictions_is_drawn_with_the_reason(targetsel, scored, sky):

@@ -13,9 +13,11 @@ import pytest
 
 from targetsel.embeddings.brightness import Brightness
 from targetsel.embeddings.file import Embeddings
-from targetsel.errors import CatalogError, CutoutError, EnsembleError
+from targetsel.errors import CatalogError, CutoutError, EnsembleError, OutputError
 from targetsel.networks.inputs import InputsById
 from targetsel.networks.vector_plan import VectorPlan
+from targetsel.report.sheet import draw_sheet
+from targetsel.report.source import draw_source
 from targetsel.scoring.embed import embed
 from targetsel.scoring.ensemble import Ensemble
 from targetsel.scoring.onnx import export_ensemble
@@ -77,7 +79,8 @@ def trained(folder, store) -> Path:
 def scored(folder: Path, ensemble: Path, store: object, name: str, **how: object) -> pa.Table:
     output = folder / f"{name}.parquet"
     catalog = CatalogFile.open(how.pop("catalog", folder / "catalog.parquet"))
-    score(catalog, store, Ensemble.read(ensemble), output, ScoreOptions(n_draws=32), **how)
+    options = ScoreOptions(n_draws=32, slim=how.pop("slim", False))
+    score(catalog, store, Ensemble.read(ensemble), output, options, **how)
     return pq.read_table(output)
 
 
@@ -161,6 +164,9 @@ def test_a_source_without_a_magnitude_says_in_which_band(folder, store, with_mag
     pq.write_table(table.drop_columns("rmag"), folder / "no_r.parquet")
     with pytest.raises(CatalogError, match="takes magnitudes in g, r, and r is not there"):
         scored(folder, with_magnitudes, store, "y", catalog=folder / "no_r.parquet")
+    pq.write_table(table.drop_columns(["rmag", "gmag"]), folder / "no_gr.parquet")
+    with pytest.raises(CatalogError, match="and g, r are not there"):
+        scored(folder, with_magnitudes, store, "y", catalog=folder / "no_gr.parquet")
 
 
 def test_vectors_beside_cutouts_join_the_features_and_both_must_be_there(folder, store):
@@ -231,6 +237,30 @@ def test_the_features_of_an_ensemble_are_a_file_of_embeddings(folder, trained, s
     vectors = found.read(ids)
     assert vectors.status.tolist() == ["ok", "no embedding", "ok"]
     np.testing.assert_allclose(vectors.values[[0, 2]], expected, rtol=1e-6)
+
+
+def test_features_are_not_written_as_csv_which_holds_no_lists(folder, trained, store):
+    catalog = CatalogFile.open(folder / "catalog.parquet")
+    with pytest.raises(OutputError, match=r"x\.csv: CSV has no place for lists of numbers\. Choo"):
+        embed(catalog, store, Ensemble.read(trained), folder / "x.csv")
+    assert not (folder / "x.csv").exists()
+
+
+def test_sources_that_were_seen_as_vectors_are_drawn_without_cutouts(folder, trained, store):
+    pytest.importorskip("matplotlib")
+    scored(folder, trained, store, "drawn")
+    ensemble, file = Ensemble.read(trained), folder / "drawn.parquet"
+    for source_id, word in ((1, "central 68 %"), (2, "no embedding")):
+        draw_source(file, str(source_id), None, ensemble, folder / "one.svg")
+        assert word in (folder / "one.svg").read_text()
+    assert draw_sheet(file, file, None, ensemble, folder / "all.pdf") == N
+    scored(folder, trained, store, "slim", slim=True)
+    for draw in (
+        lambda: draw_source(folder / "slim.parquet", "1", None, ensemble, folder / "x.svg"),
+        lambda: draw_sheet(*[folder / "slim.parquet"] * 2, None, ensemble, folder / "x.pdf"),
+    ):
+        with pytest.raises(EnsembleError, match=r"not stored .* Score the catalog without --slim"):
+            draw()
 
 
 def test_graphs_are_refused_for_networks_that_take_vectors(tmp_path, trained):
