@@ -34,8 +34,9 @@ def visibility(
     Parameters
     ----------
     catalog : str, Path or table
-        A catalog, scored catalog or target list, read into memory; any table with positions
-        [deg, ICRS]. Sources without a position have nulls.
+        A catalog, scored catalog or target list; any table with positions [deg, ICRS]. With an
+        output, Parquet files and folders of them are read by pieces. Sources without a position
+        have nulls.
     site : str or Site
         A name that `sites` knows, a `Site` of your own, or coordinates such as
         "lat=31.96 lon=-111.6 height=2120", with the height in m.
@@ -88,18 +89,16 @@ def visibility(
     """
     from pathlib import Path
 
-    from targetsel.nights.adding import with_visibility
+    from targetsel.nights.adding import with_visibility, write_visibility
     from targetsel.nights.visibility import Visibility
     from targetsel.tables.any_form import paths_in
     from targetsel.tables.files import check_table_output
 
     asked = Visibility.of(site, night, airmass=airmass, horizon=horizon, twilight=twilight)
-    if output is not None:
-        check_table_output(Path(output), paths_in([catalog]))
-    found = with_visibility(catalog, asked)
-    if output is not None:
-        found.write(output)
-    return found
+    if output is None:
+        return with_visibility(catalog, asked)
+    check_table_output(Path(output), paths_in([catalog]))
+    return write_visibility(catalog, asked, Path(output))
 
 
 @with_addresses("output", "page")

@@ -8,7 +8,7 @@ import pytest
 from astropy.table import Table
 
 from targetsel.errors import CatalogError, VisibilityError
-from targetsel.nights.adding import with_visibility
+from targetsel.nights.adding import with_visibility, write_visibility
 from targetsel.nights.visibility import COLUMNS, Visibility
 from targetsel.tables.parquet import read_footer, write_table
 
@@ -62,6 +62,36 @@ def test_it_can_be_written_in_every_format_and_read_again(suffix, tmp_path):
     found.write(tmp_path / f"a.{suffix}")
     with pytest.raises(VisibilityError, match="already has a column 'airmass_min'"):
         with_visibility(tmp_path / f"a.{suffix}", ASKED)
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "fits", "csv"])
+def test_a_table_that_is_written_by_pieces_has_the_bytes_of_one_in_memory(
+    suffix, tmp_path, monkeypatch
+):
+    draw = np.random.default_rng(2)
+    ra, dec = draw.uniform(0, 360, 1000), draw.uniform(-90, 90, 1000)
+    dec[3] = np.nan
+    names = pa.array([f"{k}" * (k % 7) for k in range(1000)])
+    table = pa.table({"name": names.dictionary_encode(), "ra": ra, "dec": dec})
+    write_table(table, tmp_path / "a.parquet", {"seed": 5})
+    whole = with_visibility(tmp_path / "a.parquet", ASKED)
+    whole.write(tmp_path / f"whole.{suffix}")
+    monkeypatch.setattr("targetsel.nights.adding.ROWS", 77)
+    written = write_visibility(tmp_path / "a.parquet", ASKED, tmp_path / f"pieces.{suffix}")
+    one, other = (tmp_path / f"{each}.{suffix}" for each in ("whole", "pieces"))
+    assert one.read_bytes() == other.read_bytes()
+    assert (len(written), written.summary()) == (1000, whole.summary())
+    one, other = (each.table.drop_columns(["dec"]) for each in (written, whole))  # NaN is not NaN
+    assert one.equals(other)
+    assert written[written["hours_up"] > 0].n_up == whole.n_up
+
+
+def test_a_position_off_the_sphere_in_the_last_piece_leaves_no_file(tmp_path, monkeypatch):
+    monkeypatch.setattr("targetsel.nights.adding.ROWS", 2)
+    write_table(pa.table({"ra": [1.0] * 5, "dec": [0.0] * 4 + [95.0]}), tmp_path / "a.parquet")
+    with pytest.raises(CatalogError, match="in row 4"):
+        write_visibility(tmp_path / "a.parquet", ASKED, tmp_path / "b.parquet")
+    assert not (tmp_path / "b.parquet").exists()
 
 
 def test_a_catalog_without_rows_stays_without_and_one_without_positions_is_refused(tmp_path):
