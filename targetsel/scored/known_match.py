@@ -43,7 +43,8 @@ _BEST = np.dtype(
         ("east", np.float32),  # [arcsec]
         ("north", np.float32),
         ("by_id", bool),
-    ]
+    ],
+    align=True,
 )
 
 

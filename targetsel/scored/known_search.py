@@ -18,9 +18,9 @@ from targetsel.sky.nearest import PAIR, HeldPlaces, Moving
 from targetsel.tables.ids import quick_keys
 
 _AT_ONCE = 500_000  # pairs that wait until those that matter are chosen
-_FOUND = np.dtype([*PAIR.descr, ("by_id", np.bool_)])
+_FOUND = np.dtype([*((name, PAIR[name]) for name in PAIR.names or ()), ("by_id", bool)], align=True)
 # Names of the fields of `TakenSpectra` that are kept for each spectrum.
-_KEPT = ("redshift", "error", "failed", "primary", "epoch")
+_KEPT = ("redshift", "error", "failed", "primary")
 
 
 @dataclass(frozen=True)
@@ -65,39 +65,35 @@ class HeldSpectra:
         self.file, self._radius = file, radius
         self._as_text = "id" in file.columns and file.id_type != id_kind
         self.n_of_sky = 0
-        pieces = [self._kept(piece) for piece in file.pieces()]
-        self._kept_values = {
-            name: np.concatenate([piece[name] for piece in pieces])
-            for name in (*_KEPT[: len(_KEPT) - (not moves)], "ra", "dec")
-        }
-        keys = np.concatenate([piece["key"] for piece in pieces])
-        has_id = np.concatenate([piece["has_id"] for piece in pieces])
-        del pieces
-        self._of_id = _ByKey(keys, np.flatnonzero(has_id))
-        ra, dec = self._kept_values.pop("ra"), self._kept_values.pop("dec")
-        self._placed = np.flatnonzero(~np.isnan(ra))
-        self.n_placed = len(self._placed)
-        epoch = self._kept_values.pop("epoch")[self._placed] if moves else None
-        self._places = HeldPlaces(ra[self._placed], dec[self._placed], epoch)
-        self._place_of = np.full(len(ra), -1, dtype=np.int64)
-        self._place_of[self._placed] = np.arange(self.n_placed)
+        pieces = [self._kept(piece, moves) for piece in file.pieces()]
+        # One after the other, so that little is there twice.
+        kept = {name: np.concatenate([p.pop(name) for p in pieces]) for name in [*pieces[0]]}
+        self._of_id = _ByKey(kept.pop("key"), np.flatnonzero(kept.pop("has_id")))
+        ra, dec = kept.pop("ra"), kept.pop("dec")
+        placed = ~np.isnan(ra)
+        self.n_placed = int(placed.sum())
+        # Numbers among the spectra with places, -1 for those without; and the reverse.
+        self._place_of = np.where(placed, np.cumsum(placed) - 1, -1)
+        self._placed = np.flatnonzero(placed)
+        epoch = kept.pop("epoch")[placed] if moves else None
+        self._places = HeldPlaces(ra[placed], dec[placed], epoch)
+        self._values = kept
         self._found = np.empty(0, _FOUND)
         self._new: list[np.ndarray] = []
 
     def __len__(self) -> int:
         return len(self._place_of)
 
-    def _kept(self, piece: TakenSpectra) -> dict[str, np.ndarray]:
+    def _kept(self, piece: TakenSpectra, moves: bool) -> dict[str, np.ndarray]:
         """What is kept of some spectra, without those of the sky."""
         wanted = ~piece.of_sky
         self.n_of_sky += int(piece.of_sky.sum())
-        values = {name: getattr(piece, name)[wanted] for name in (*_KEPT, "ra", "dec")}
-        ids = piece.ids
-        if ids is None:
-            nothing = np.zeros(int(wanted.sum()), dtype=np.uint64)
-            return values | {"key": nothing, "has_id": nothing.astype(bool)}
-        has_id = np.asarray(_is_id(ids).to_numpy(zero_copy_only=False))
-        return values | {"key": self._keys(ids)[wanted], "has_id": has_id[wanted]}
+        names = (*_KEPT, "ra", "dec", *(("epoch",) if moves else ()))
+        values = {name: getattr(piece, name)[wanted] for name in names}
+        if piece.ids is None:
+            return values | {"key": np.empty(0, np.uint64), "has_id": np.empty(0, bool)}
+        has_id = np.asarray(_is_id(piece.ids).to_numpy(zero_copy_only=False))
+        return values | {"key": self._keys(piece.ids)[wanted], "has_id": has_id[wanted]}
 
     def _keys(self, ids: pa.Array) -> np.ndarray:
         """Numbers that are equal for equal ids, and else hardly ever: once in 10^19 pairs."""
@@ -127,17 +123,14 @@ class HeldSpectra:
         """Keep what matters: for each spectrum the source of its id, the two nearest sources, and
         all that are as near as the second."""
         found = np.concatenate([self._found, *self._new])
-        found = found[np.lexsort([found[key] for key in ("source", "sep", "place")])]
-        by_id = found[found["by_id"]]
-        by_id = by_id[np.lexsort([by_id["source"], by_id["place"]])]
-        near = found[~found["by_id"]]
-        first = _firsts(near["place"])
-        start = np.flatnonzero(first)[np.cumsum(first) - 1] if len(near) else np.empty(0, int)
-        second = near["sep"][np.minimum(start + 1, max(len(near) - 1, 0))] if len(near) else start
-        rank = np.arange(len(near)) - start
-        near = near[(rank < 2) | (near["sep"] == second)]
-        self._found = np.concatenate([by_id[_firsts(by_id["place"])], near])
         self._new = []
+        by_id = _in_order(found[found["by_id"]], ("source",))
+        near = _in_order(found[~found["by_id"]], ("sep", "source"))
+        first = _firsts(near["place"])
+        start = np.maximum.accumulate(np.where(first, np.arange(len(near)), 0))
+        second = near["sep"][np.minimum(start + 1, len(near) - 1)] if len(near) else near["sep"]
+        matters = (np.arange(len(near)) - start < 2) | (near["sep"] == second)
+        self._found = np.concatenate([by_id[_firsts(by_id["place"])], near[matters]])
 
     # --- once all have passed ---
 
@@ -163,7 +156,6 @@ class HeldSpectra:
         """
         self._settle()
         near = self._found[~self._found["by_id"]]
-        order = near["source"]
         tied = (near["place"][1:] == near["place"][:-1]) & (near["sep"][1:] == near["sep"][:-1])
         if tied.any():
             rows = np.unique(near["source"][np.append(tied, False) | np.append(False, tied)])
@@ -171,13 +163,13 @@ class HeldSpectra:
             rank = np.unique(ids, return_inverse=True)[1]
             place = np.minimum(np.searchsorted(rows, near["source"]), len(rows) - 1)
             order = np.where(rows[place] == near["source"], rank[place], 0)
-        near = near[np.lexsort([order, near["sep"], near["place"]])]
+            near = near[np.lexsort([order, near["sep"], near["place"]])]
         first = _firsts(near["place"])
         return near[first | np.append(False, first[:-1])[: len(near)]]
 
     def of(self, name: str, spectra: np.ndarray) -> np.ndarray:
         """A field of `TakenSpectra` for these spectra: redshift, error, failed or primary."""
-        return self._kept_values[name][spectra]
+        return self._values[name][spectra]
 
     def has_place(self, spectra: np.ndarray) -> np.ndarray:
         """Whether these spectra have positions."""
@@ -220,6 +212,16 @@ def _numbered(pairs: np.ndarray, first: int, by_id: bool) -> np.ndarray:
     found["source"] += first
     found["by_id"] = by_id
     return found
+
+
+def _in_order(pairs: np.ndarray, keys: Sequence[str]) -> np.ndarray:
+    """Pairs sorted by place, and those of one place by keys, the first of which goes first."""
+    pairs = pairs[np.argsort(pairs["place"], kind="stable")]
+    first = _firsts(pairs["place"])
+    several = np.flatnonzero(~(first & np.append(first[1:], True)[: len(pairs)]))
+    some = pairs[several]
+    pairs[several] = some[np.lexsort([some[key] for key in (*reversed(keys), "place")])]
+    return pairs
 
 
 def _firsts(values: np.ndarray) -> np.ndarray:

@@ -26,7 +26,8 @@ PAIR = np.dtype(
         ("sep", np.float64),  # [arcsec]
         ("east", np.float32),  # of the place from the source [arcsec]
         ("north", np.float32),
-    ]
+    ],
+    align=True,
 )
 
 
