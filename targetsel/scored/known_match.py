@@ -22,7 +22,7 @@ from targetsel.scored.added_columns import AddedColumns, WithAddedColumns
 from targetsel.scored.file import ScoredFile
 from targetsel.scored.known_columns import COLUMNS, KNOWN, fields
 from targetsel.scored.known_search import HeldSpectra, Passing
-from targetsel.scored.known_spectra import SpectraFile
+from targetsel.scored.known_spectra import LEAST_QUALITY, SpectraFile
 from targetsel.sky.nearest import Motion, Moving
 from targetsel.sky.positions import SAME_PLACE, apart_error
 from targetsel.tables.any_form import AnyTable, paths_in
@@ -70,6 +70,10 @@ class SpectraCounts:
         The column of redshifts; empty where the file has none.
     note : str
         What to know of how they were matched; else empty.
+    quality : str
+        The column of marks of quality that was read; empty where there is none.
+    unread : str
+        A column that may mark bad redshifts and was not read; else empty.
     """
 
     name: str
@@ -84,6 +88,8 @@ class SpectraCounts:
     ids: str = ""
     redshifts: str = ""
     note: str = ""
+    quality: str = ""
+    unread: str = ""
 
 
 @dataclass(frozen=True)
@@ -129,6 +135,12 @@ class KnownMatch:
             for each in self.files
             if not each.n_by_id + each.n_by_position
         ]
+        said += [
+            f"{each.name}: its column '{each.unread}' may mark bad redshifts, and was not read: "
+            "cut the table to good ones first if it does"
+            for each in self.files
+            if each.unread
+        ]
         offset = math.hypot(self.east, self.north)
         if offset > self.radius / 4:
             said.append(
@@ -162,6 +174,8 @@ class KnownMatch:
                 f"{each.n_unmatched:,} to none{rest}; {each.n_failed:,} of those that belong have "
                 "a warning or no redshift"
             )
+            if each.quality:
+                said[-1] += f", or '{each.quality}' below {LEAST_QUALITY}"
             if not each.redshifts:
                 said[-1] += "; it has no column of redshifts"
             if each.note:
@@ -233,13 +247,21 @@ class KnownSpectra:
         Parameters
         ----------
         known : KnownSpectra, str, Path, table, or a list of these, optional
+            A file that is there twice counts once.
         radius : float
             [arcsec].
         """
         if known is None or isinstance(known, cls):
             return known
-        files = tuple(known) if isinstance(known, list | tuple) else (known,)
-        return cls(files, radius) if files else None
+        given = tuple(known) if isinstance(known, list | tuple) else (known,)
+        files: list[AnyTable] = []
+        seen: set[Path] = set()
+        for each in given:
+            place = {path.resolve() for path in paths_in([each])}
+            if not place & seen:
+                files.append(each)
+            seen |= place
+        return cls(tuple(files), radius) if files else None
 
     @property
     def paths(self) -> list[Path]:
@@ -421,6 +443,8 @@ class _Matching:
             ids=file.columns["id"] if "id" in file.columns and not n_apart else "",
             redshifts=file.columns.get("redshift", ""),
             note=note,
+            quality=file.columns.get("quality", ""),
+            unread=file.unread,
         )
         return _Outcome(counts, found, near["source"][~nearest])
 

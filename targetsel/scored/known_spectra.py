@@ -1,7 +1,7 @@
 """Files of spectra that were taken: where each was, of which id, at which redshift, and how sure.
 
-SDSS's specObj tables, DESI's redshift catalogs and any table of positions or ids serve. Columns are
-found by their usual names, in any case.
+SDSS's specObj tables, DESI's redshift catalogs and files of redrock, and any table of positions or
+ids serve. Columns are found by their usual names, in any case.
 """
 
 from __future__ import annotations
@@ -16,19 +16,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from targetsel.errors import CatalogError
+from targetsel.scored.known_files import open_spectra
 from targetsel.sky.catalog import USUAL_NAMES, PositionColumns
 from targetsel.spectra.photoz import COLUMNS, LARGEST, known_redshifts
 from targetsel.spectra.proxies import proxy_names
 from targetsel.tables.any_form import AnyTable, paths_in, table_of
 from targetsel.tables.columns import floats, in_one_piece, unit_of
-from targetsel.tables.formats import InMemory, open_columns
+from targetsel.tables.formats import InMemory
 from targetsel.tables.ids import exact_id_type, exact_ids
 from targetsel.tables.types import held, is_number, is_text
 
 ROWS_AT_A_TIME = 262_144
 # Positions of fibers, which serve where there are none of targets; the first pair counts.
 FIBERS = (("plug_ra", "plug_dec"), ("mean_fiber_ra", "mean_fiber_dec"), ("fiber_ra", "fiber_dec"))
-REDSHIFTS = (*COLUMNS, "spec_z", "zred", "z")
+REDSHIFTS = (*COLUMNS, "spec_z", "zred", "z", "z_helio", "zhelio")
 WARNINGS = ("zwarn", "zwarning", "z_warning")
 PRIMARIES = ("zcat_primary", "specprimary", "scienceprimary", "sciprimary")
 ERRORS = (
@@ -41,7 +42,16 @@ ERRORS = (
     "e_z",
     "specz_err",
 )
-KINDS = "objtype"
+# Marks of quality of which 3 and more are reliable: of GAMA, DEEP2, 2dFGRS and 6dFGS.
+QUALITIES = ("nq", "zquality", "quality", "q")
+LEAST_QUALITY = 3
+_QUALITY_VALUES = (-2, 6)  # the least and the largest of these surveys
+# Other marks of quality, of which every survey has its own.
+OTHER_MARKS = (
+    *("zflg", "zflag", "z_flag", "zflags", "flag_spec", "cc", "q_z", "zconf", "z_conf"),
+    *("zqual", "z_qual", "z_quality", "redshift_quality", "redshift_flag", "use"),
+)
+KINDS = ("objtype", "targettype", "sourcetype")
 NOT_OF_SOURCES = ("SKY", "BAD", "NON")  # in that column, in SDSS and DESI
 # Names of ids that many catalogs use, each for its own numbers.
 GENERIC = ("source_id", "id", "object_id", "objectid", "obj_id", "sourceid", "name")
@@ -107,7 +117,9 @@ class SpectraFile:
         For a table in memory a name for errors.
     columns : dict of str to str
         Which column serves as "ra", "dec", "id", "redshift", "warning", "primary", "error",
-        "epoch" and "kind", as far as there are such.
+        "epoch", "quality" and "kind", as far as there are such.
+    unread : str
+        A column that may mark bad redshifts and is not read; empty where there is none.
 
     Raises
     ------
@@ -119,7 +131,7 @@ class SpectraFile:
         self.path: Path | str = "the known spectra"
         if paths := paths_in([spectra]):
             self.path = paths[0]
-            self._rows = open_columns(self.path)
+            self._rows = open_spectra(self.path)
         else:
             self._rows = InMemory(table_of(spectra, str(self.path)))
         schema = self._rows.schema
@@ -129,15 +141,26 @@ class SpectraFile:
                 "predicted. Name a table of spectra that were taken; labelled sources for "
                 "guarantees are given as --labelled and --truth."
             )
+        if {"target_bits", "priority"} <= {*map(str.lower, schema.names)}:
+            raise CatalogError(
+                f"{self.path}: is a target list, of sources whose spectra have yet to be taken. "
+                "Name a table of spectra that were taken; to leave out the sources of a list, name "
+                "it under 'exclude' in the rules."
+            )
         if not len(self):
-            raise CatalogError(f"{self.path}: has no rows; expected one for each spectrum.")
+            raise CatalogError(
+                f"{self.path}: has no rows; expected one for each spectrum. Leave it out, or make "
+                "the file again."
+            )
         self._by_name = _by_name(schema)
         self.columns = self._columns(id_name)
         self._schema = schema
         self._wrong = self._n_redshifts = 0
         self._largest = -np.inf
+        self._n_placed = 0
         for role in ("redshift", "error", "epoch"):
             self._check_numbers(role)
+        self._check_quality()
         for role in ("warning", "primary"):
             if (name := self.columns.get(role)) and not _is_flag(schema.field(name).type):
                 raise CatalogError(
@@ -177,6 +200,12 @@ class SpectraFile:
             yield self._piece(table, position)
         if position is not None:
             position.finish()
+            if not self._n_placed and "id" not in self.columns:
+                raise CatalogError(
+                    f"{self.path}: all its positions are missing (columns "
+                    f"{' and '.join(map(repr, position.names.values()))}). Name a table that has "
+                    "positions, or make the file again."
+                )
         self._check_redshifts()
 
     # --- columns ---
@@ -228,7 +257,8 @@ class SpectraFile:
             "primary": PRIMARIES,
             "error": ERRORS,
             "epoch": ("ref_epoch",),
-            "kind": (KINDS,),
+            "kind": KINDS,
+            "quality": QUALITIES,
         }
         for role, names in roles.items():
             for name in names:
@@ -264,11 +294,34 @@ class SpectraFile:
                 "without a unit. Convert or rename it."
             )
 
+    def _check_quality(self) -> None:
+        """Pass over a column of quality that has other values, and find other marks."""
+        name = self.columns.get("quality")
+        marks = [each for each in OTHER_MARKS if each in self._by_name]
+        if name is not None and not self._has_usual_qualities(name):
+            del self.columns["quality"]
+            marks = [name.lower(), *marks]
+        has_mark = {"quality", "warning"} & {*self.columns}
+        self.unread = "" if has_mark or not marks else self._by_name[marks[0]]
+
+    def _has_usual_qualities(self, name: str) -> bool:
+        """Whether a column holds whole numbers such as surveys give to redshifts."""
+        if not is_number(self._schema.field(name).type):
+            return False
+        least, most = _QUALITY_VALUES
+        for table in self._rows.batches(ROWS_AT_A_TIME, [name]):
+            values = floats(table[name])
+            values = values[np.isfinite(values)]
+            if ((values < least) | (values > most) | (values != np.floor(values))).any():
+                return False
+        return True
+
     # --- rows ---
 
     def _piece(self, table: pa.Table, position: PositionColumns | None) -> TakenSpectra:
         n = len(table)
         ra, dec = position.degrees(table) if position else np.full((2, n), np.nan)
+        self._n_placed += int((~np.isnan(ra)).sum())
         redshift = np.full(n, np.nan)
         failed = np.zeros(n, dtype=bool)
         if (name := self.columns.get("redshift")) is not None:
@@ -278,6 +331,8 @@ class SpectraFile:
             self._note_redshifts(values)
         warned = self._flags(table, "warning")
         failed |= np.zeros(n, dtype=bool) if warned is None else warned
+        if (name := self.columns.get("quality")) is not None:
+            failed |= ~(floats(table[name]) >= LEAST_QUALITY)
         primary = self._flags(table, "primary")
         error = np.full(n, np.inf)
         if (name := self.columns.get("error")) is not None:

@@ -101,10 +101,32 @@ def open_table(path: Path) -> ParquetFiles | InMemory:
     return InMemory(table)
 
 
-def open_columns(path: Path) -> ParquetFiles | InMemory | FitsRows:
+def fits_tables_in(path: Path) -> list[str]:
+    """The names of the extensions of a FITS file that hold tables; none of another file.
+
+    Raises
+    ------
+    CatalogError
+        If it is damaged.
+    """
+    path = Path(path)
+    suffix = Path(path.name.lower().removesuffix(".gz")).suffix
+    if not path.is_file() or ASTROPY_FORMATS.get(suffix) != "fits":
+        return []
+    with open_fits(path) as hdus:
+        return [_name_of(number, hdu) for number, hdu in _tables_of(hdus).items()]
+
+
+def open_columns(path: Path, extension: str = "") -> ParquetFiles | InMemory | FitsRows:
     """As `open_table`, for who needs few columns of a long table: FITS is not read whole.
 
     That holds for a binary table that is not compressed and has no masks of astropy's.
+
+    Parameters
+    ----------
+    path : Path
+    extension : str
+        Of a FITS file with several tables, the one that is meant (see `fits_tables_in`).
 
     Raises
     ------
@@ -113,13 +135,13 @@ def open_columns(path: Path) -> ParquetFiles | InMemory | FitsRows:
     """
     path = Path(path)
     if not path.is_file() or ASTROPY_FORMATS.get(path.suffix.lower()) != "fits":
-        return open_table(path)
+        return InMemory(_fits(path, extension)) if extension else open_table(path)
     with open_fits(path) as hdus:
-        hdu = _only_table(path, hdus)
+        hdu = _only_table(path, hdus, extension)
         with open(path, "rb") as file:
             is_plain = file.read(2) == b"SI"  # and not compressed under this ending
         if isinstance(hdu, _text_kind()) or has_masks(hdu) or not is_plain:
-            return open_table(path)
+            return InMemory(_fits(path, extension)) if extension else open_table(path)
         rows = FitsRows(hdu, path)
         frame = _frame_of(hdu)
     framed = with_frames(rows.schema.empty_table(), [frame] * len(rows.schema))
@@ -147,9 +169,9 @@ def _packed_parquet(path: Path) -> pa.Table:
 # --- formats that astropy reads -------------------------------------------------------------------
 
 
-def _fits(path: Path) -> pa.Table:
+def _fits(path: Path, extension: str = "") -> pa.Table:
     with open_fits(path) as hdus:
-        hdu = _only_table(path, hdus)
+        hdu = _only_table(path, hdus, extension)
         is_text = isinstance(hdu, _text_kind())
         table = text_table(hdu, path) if is_text else binary_table(hdu, path)
         told, packed = hdu.header.get(KEYWORD), hdu.header.get(SCHEMA_KEYWORD)
@@ -157,23 +179,35 @@ def _fits(path: Path) -> pa.Table:
         return with_provenance(framed, told, packed)
 
 
-def _only_table(path: Path, hdus: Any) -> Any:
-    """The table of a FITS file.
+def _tables_of(hdus: Any) -> dict[int, Any]:
+    """The extensions of a FITS file that hold tables, by their number."""
+    from astropy.io import fits
+
+    kinds = (fits.BinTableHDU, fits.TableHDU)
+    return {
+        number: hdu
+        for number, hdu in enumerate(hdus)
+        if isinstance(hdu, kinds) and not isinstance(hdu, fits.CompImageHDU)
+    }
+
+
+def _name_of(number: int, hdu: Any) -> str:
+    return hdu.name or f"extension {number}"
+
+
+def _only_table(path: Path, hdus: Any, extension: str = "") -> Any:
+    """The table of a FITS file, or that of this name.
 
     Raises
     ------
     CatalogError
         If it does not hold exactly one.
     """
-    from astropy.io import fits
-
-    kinds = (fits.BinTableHDU, fits.TableHDU)
-    tables = {
-        number: hdu
-        for number, hdu in enumerate(hdus)
-        if isinstance(hdu, kinds) and not isinstance(hdu, fits.CompImageHDU)
-    }
-    _check_one(path, [hdu.name or f"extension {number}" for number, hdu in tables.items()])
+    tables = _tables_of(hdus)
+    named = {_name_of(number, hdu): hdu for number, hdu in tables.items()}
+    if extension in named:
+        return named[extension]
+    _check_one(path, [_name_of(number, hdu) for number, hdu in tables.items()])
     return next(iter(tables.values()))
 
 
