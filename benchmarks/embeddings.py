@@ -1,7 +1,7 @@
 """What an ensemble learns from vectors in place of images, on a mock sky: SIMULATED images.
 
     python benchmarks/embeddings.py TRAINING_SKY TEST_SKY --work FOLDER
-        [--n 36000] [--members 3] [--epochs 12] [--noise 8]
+        [--n 36000] [--members 3] [--epochs 30] [--numbers 8]
 
 Skies are folders that `targetsel mock` wrote; no galaxy of the second may have had a part in the
 training of --ensemble. Ensembles are trained on the first sources of the first sky, and on their
@@ -9,8 +9,10 @@ spectra without noise, as the shipped ensembles were:
 
     features        vectors are the features of --ensemble, as `targetsel embed` writes them
     with magnitudes the same, and the catalog's magnitudes
-    photometry      the catalog's magnitudes alone: beside vectors that are the same for all
+    photometry      vectors are the catalog's magnitude and colours
     noise           the catalog's magnitudes beside vectors of normal random numbers
+    projections     vectors are random projections of the stretched cutouts: a model that learnt
+                    nothing
 
 and the networks of --ensemble themselves, from the cutouts. What is right: features are as good as
 the networks, and noise is as good as photometry, each within the 95 % interval of the difference,
@@ -21,6 +23,8 @@ training sets. Trained ensembles are kept in the work folder, so that the comman
 from __future__ import annotations
 
 import argparse
+import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +35,23 @@ from figures_of_merit import latent_errors
 from skies import HEADING, Sky, places
 
 import targetsel as ts
+from targetsel.embeddings.brightness import Brightness
 from targetsel.embeddings.file import Embeddings
+from targetsel.embeddings.vectors import Vectors
+from targetsel.imaging.store import CutoutStore
 from targetsel.networks.inputs import InputsById
 from targetsel.sky.catalog import Catalog
 from targetsel.statistics.resampling import Estimate, Resampling
 
 NETWORKS = "the networks"
-AS_GOOD_AS = {"features": NETWORKS, "noise": "photometry"}
-CONTENDERS = ("features", "with magnitudes", "photometry", "noise")
+AS_GOOD_AS = {"features": NETWORKS, "noise": "photometry", "projections": "photometry"}
+WITH_MAGNITUDES = {
+    "features": False,
+    "with magnitudes": True,
+    "photometry": False,
+    "noise": True,
+    "projections": False,
+}
 RMSE = 0  # place in `latent_errors`
 AT_ONCE = 1024
 
@@ -50,14 +63,52 @@ def vectors_of(catalog: Path, folder: Path, given: argparse.Namespace) -> dict[s
     if not features.exists():
         store = catalog.parent / "cutouts"
         ts.embed(catalog, store, given.ensemble, features, threads=given.threads)
-    ids = pq.read_table(catalog, columns=["source_id"])["source_id"]
-    rng = np.random.default_rng(0)
-    made = {"photometry": np.ones((len(ids), 2)), "noise": rng.normal(size=(len(ids), given.noise))}
-    for name, values in made.items():
-        table = pa.table({"source_id": ids, "embedding": list(values)})
-        pq.write_table(table, folder / f"{name}.parquet")
+    made = {"photometry": photometry_of, "noise": noise_of, "projections": projections_of}
     own = {name: folder / f"{name}.parquet" for name in made}
+    known = Catalog.read(catalog)
+    for name, path in own.items():
+        if not path.exists():
+            values = list(made[name](known, catalog, given))
+            pq.write_table(pa.table({"source_id": known.source_id, "embedding": values}), path)
     return {"features": features, "with magnitudes": features, **own}
+
+
+def photometry_of(catalog: Catalog, place: Path, given: argparse.Namespace) -> np.ndarray:
+    """Magnitude and colours of a catalog's N sources, shape (N, K)."""
+    brightness = Brightness.of(catalog, place)
+    nothing = Vectors(catalog.source_id, np.empty((len(catalog), 0)), np.ones(len(catalog), bool))
+    found = brightness.beside(nothing).brightness
+    assert found is not None
+    return found
+
+
+def noise_of(catalog: Catalog, place: Path, given: argparse.Namespace) -> np.ndarray:
+    """Normal random numbers for a catalog's N sources, shape (N, --numbers)."""
+    return np.random.default_rng(0).normal(size=(len(catalog), given.numbers))
+
+
+def projections_of(catalog: Catalog, place: Path, given: argparse.Namespace) -> np.ndarray:
+    """Random projections of the cutouts of a catalog's N sources, shape (N, 8 x --numbers).
+
+    The projections are the same ones for each catalog.
+    """
+    plans = ts.Ensemble.read(given.ensemble, calibrated=False).inputs
+    size, n = math.prod(plans.shape), 8 * given.numbers
+    onto = np.random.default_rng(1).normal(size=(size, n)).astype(np.float32) / math.sqrt(size)
+    store = InputsById(CutoutStore.open(place.parent / "cutouts"))
+    found = np.full((len(catalog), n), np.nan, dtype=np.float32)
+    for rows in pieces_of(catalog):
+        seen = plans.select(store.seen(catalog.take(rows), plans, "the sky"))
+        usable = seen.status == "ok"
+        pixels = plans.prepare(seen, usable)
+        found[np.arange(len(catalog))[rows][usable]] = pixels.reshape(len(pixels), -1) @ onto
+    return found
+
+
+def pieces_of(catalog: Catalog) -> Iterator[slice]:
+    """The rows of a catalog, `AT_ONCE` at a time."""
+    for start in range(0, len(catalog), AT_ONCE):
+        yield slice(start, start + AT_ONCE)
 
 
 def first_sources(sky: Path, n: int, folder: Path) -> Path:
@@ -86,7 +137,7 @@ def trained(name: str, vectors: Path, catalog: Path, given: argparse.Namespace) 
         ts.train(
             output=folder,
             embeddings=vectors,
-            photometry=name != "features",
+            photometry=WITH_MAGNITUDES[name],
             spectra=catalog.parent / "spectra.parquet",
             catalog=catalog,
             decoder=given.ensemble,
@@ -101,8 +152,7 @@ def trained(name: str, vectors: Path, catalog: Path, given: argparse.Namespace) 
 
 def predicted(ensemble: ts.Ensemble, store: InputsById, catalog: Catalog) -> np.ndarray:
     """Means of the latents of a catalog's sources, shape (N, D); NaN where there are none."""
-    starts = range(0, len(catalog), AT_ONCE)
-    pieces = (catalog.take(slice(start, start + AT_ONCE)) for start in starts)
+    pieces = (catalog.take(rows) for rows in pieces_of(catalog))
     seen = (store.seen(piece, ensemble.inputs, "the sky") for piece in pieces)
     return np.concatenate([ensemble.predict(each).latents.mean for each in seen])
 
@@ -123,8 +173,10 @@ def main() -> None:
     parser.add_argument("--ensemble", default="mock-ps1", help="directory, or a shipped one's name")
     parser.add_argument("--n", type=int, default=36_000, help="sources to learn from")
     parser.add_argument("--members", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=12)
-    parser.add_argument("--noise", type=int, default=8, help="numbers of a vector of noise")
+    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument(
+        "--numbers", type=int, default=8, help="of a vector of noise; of projections 8 x"
+    )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--resamplings", type=int, default=1000)
     given = parser.parse_args()
@@ -134,7 +186,7 @@ def main() -> None:
     learnt_from = vectors_of(known, given.work / "known", given)
     ensembles: dict[str, Any] = {NETWORKS: (own, InputsById(test.store))}
     tested_on = vectors_of(given.test_sky / "catalog.parquet", given.work / "test", given)
-    for name in CONTENDERS:
+    for name in WITH_MAGNITUDES:
         ensemble = trained(name, learnt_from[name], known, given)
         ensembles[name] = ensemble, InputsById(embeddings=Embeddings.open(tested_on[name]))
     chosen = catalog.take(places(catalog.source_id, test.source_id))

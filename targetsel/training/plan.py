@@ -49,6 +49,7 @@ WIDTH = 0.5
 PHOTOMETRY = 64  # features of aperture photometry that join those of the cutout
 VECTOR_FEATURES = 256
 EPOCHS_OF_VECTORS = 30  # of networks without convolutions
+DECAY_OF_VECTORS = 1.0  # the same
 
 
 @dataclass(frozen=True)
@@ -233,9 +234,14 @@ def _published(epochs: int | None) -> tuple[NetworkPlan, Recipe]:
 
 
 def _of_vectors(epochs: int | None) -> tuple[NetworkPlan, Recipe]:
-    """Networks without convolutions, whose epochs take little time, and are many."""
+    """Networks without convolutions, whose epochs take little time, and are many.
+
+    Their matrices see every number of a vector at once and learn the training's sources by heart,
+    unless a strong weight decay keeps them small.
+    """
     network = NetworkPlan(n_bands=0, width=0, vector=1, vector_features=VECTOR_FEATURES)
-    return network, _in_phases(EPOCHS_OF_VECTORS if epochs is None else epochs, 2e-3)
+    recipe = _in_phases(EPOCHS_OF_VECTORS if epochs is None else epochs, 2e-3)
+    return network, recipe.model_copy(update={"weight_decay": DECAY_OF_VECTORS})
 
 
 RECIPES: dict[str, Callable[[int | None], tuple[NetworkPlan, Recipe]]] = {
