@@ -7,17 +7,20 @@ Skies are folders that `targetsel mock` wrote; no galaxy of the second may have 
 training of --ensemble. Ensembles are trained on the first sources of the first sky, and on their
 spectra without noise, as the shipped ensembles were:
 
-    features        vectors are the features of --ensemble, as `targetsel embed` writes them
-    with magnitudes the same, and the catalog's magnitudes
-    photometry      vectors are the catalog's magnitude and colours
-    noise           the catalog's magnitudes beside vectors of normal random numbers
-    projections     vectors are random projections of the stretched cutouts: a model that learnt
-                    nothing
+    features            vectors are the features of --ensemble, as `targetsel embed` writes them
+    features, too       the same, and the catalog's magnitudes
+    photometry          vectors are the catalog's magnitude and colours
+    noise               the catalog's magnitudes beside vectors of normal random numbers
+    projections         vectors are random projections of the stretched cutouts: a model that
+                        learnt nothing
+    projections, too    the same, and the catalog's magnitudes
 
 and the networks of --ensemble themselves, from the cutouts. What is right: features are as good as
-the networks, and noise is as good as photometry, each within the 95 % interval of the difference,
-which is paired and from resampling the test galaxies. It holds no scatter over seeds, and none of
-training sets. Trained ensembles are kept in the work folder, so that the command resumes.
+the networks, and noise and projections as good as photometry, each within the 95 % interval of the
+difference. The first interval is paired and from resampling the test galaxies: of these very
+networks. The second holds the scatter of the members' errors too (Student's t), each member being
+a seed; neither holds that of training sets. Trained ensembles are kept in the work folder, so that
+the command resumes.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +36,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from figures_of_merit import latent_errors
+from scipy.stats import t as student
 from skies import HEADING, Sky, places
 
 import targetsel as ts
@@ -44,33 +49,39 @@ from targetsel.sky.catalog import Catalog
 from targetsel.statistics.resampling import Estimate, Resampling
 
 NETWORKS = "the networks"
-AS_GOOD_AS = {"features": NETWORKS, "noise": "photometry", "projections": "photometry"}
-WITH_MAGNITUDES = {
-    "features": False,
-    "with magnitudes": True,
-    "photometry": False,
-    "noise": True,
-    "projections": False,
+AS_GOOD_AS = {
+    "features": NETWORKS,
+    "noise": "photometry",
+    "projections": "photometry",
+    "projections, too": "photometry",
+}
+TAKES = {  # the vectors of each contender, and whether magnitudes stand beside them
+    "features": ("features", False),
+    "features, too": ("features", True),
+    "photometry": ("photometry", False),
+    "noise": ("noise", True),
+    "projections": ("projections", False),
+    "projections, too": ("projections", True),
 }
 RMSE = 0  # place in `latent_errors`
 AT_ONCE = 1024
 
 
 def vectors_of(catalog: Path, folder: Path, given: argparse.Namespace) -> dict[str, Path]:
-    """The file of vectors of each contender for the sources of a catalog, written to a folder."""
+    """The files of vectors of a catalog's sources, by their kind, written to a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     features = folder / "features.parquet"
     if not features.exists():
         store = catalog.parent / "cutouts"
         ts.embed(catalog, store, given.ensemble, features, threads=given.threads)
     made = {"photometry": photometry_of, "noise": noise_of, "projections": projections_of}
-    own = {name: folder / f"{name}.parquet" for name in made}
+    paths = {name: folder / f"{name}.parquet" for name in made}
     known = Catalog.read(catalog)
-    for name, path in own.items():
+    for name, path in paths.items():
         if not path.exists():
             values = list(made[name](known, catalog, given))
             pq.write_table(pa.table({"source_id": known.source_id, "embedding": values}), path)
-    return {"features": features, "with magnitudes": features, **own}
+    return {"features": features, **paths}
 
 
 def photometry_of(catalog: Catalog, place: Path, given: argparse.Namespace) -> np.ndarray:
@@ -132,12 +143,12 @@ def first_sources(sky: Path, n: int, folder: Path) -> Path:
 
 def trained(name: str, vectors: Path, catalog: Path, given: argparse.Namespace) -> ts.Ensemble:
     """The ensemble of a contender, from the work folder if it is there."""
-    folder = given.work / name.replace(" ", "-")
+    folder = given.work / name.replace(", ", "-")
     if not (folder / "card.json").exists():
         ts.train(
             output=folder,
             embeddings=vectors,
-            photometry=WITH_MAGNITUDES[name],
+            photometry=TAKES[name][1],
             spectra=catalog.parent / "spectra.parquet",
             catalog=catalog,
             decoder=given.ensemble,
@@ -151,16 +162,47 @@ def trained(name: str, vectors: Path, catalog: Path, given: argparse.Namespace) 
 
 
 def predicted(ensemble: ts.Ensemble, store: InputsById, catalog: Catalog) -> np.ndarray:
-    """Means of the latents of a catalog's sources, shape (N, D); NaN where there are none."""
+    """Each member's means of a catalog's sources, shape (N, M, D); NaN where there are none."""
     pieces = (catalog.take(rows) for rows in pieces_of(catalog))
     seen = (store.seen(piece, ensemble.inputs, "the sky") for piece in pieces)
-    return np.concatenate([ensemble.predict(each).latents.mean for each in seen])
+    return np.concatenate([ensemble.predict(each).latents.member_mean for each in seen])
 
 
-def difference(one: Estimate, other: Estimate) -> tuple[float, float, float]:
-    """The difference of two numbers that were estimated alike, and its 95 % interval."""
-    between = one - other
-    return float(between.value), *map(float, between.interval(0.95))
+@dataclass(frozen=True)
+class Errors:
+    """RMSE of the latents of one contender.
+
+    Attributes
+    ----------
+    together : Estimate
+        Of the members' mean.
+    alone : tuple of float
+        Of each member.
+    """
+
+    together: Estimate
+    alone: tuple[float, ...]
+
+    @classmethod
+    def of(cls, means: np.ndarray, labels: np.ndarray, resampling: Resampling) -> Errors:
+        one = (means[:, k] for k in range(means.shape[1]))
+        alone = (resampling.estimate(latent_errors(each, labels))[RMSE] for each in one)
+        together = resampling.estimate(latent_errors(means.mean(axis=1), labels))[RMSE]
+        return cls(together, tuple(float(each.value) for each in alone))
+
+    def compare(self, other: Errors) -> str:
+        """The difference, its two intervals, and whether the second holds zero."""
+        between = self.together - other.together
+        value, (low, high) = float(between.value), map(float, between.interval(0.95))
+        both = [np.var(each.alone, ddof=1) / len(each.alone) for each in (self, other)]
+        few = min(len(self.alone), len(other.alone)) - 1
+        scatter = float(student.ppf(0.975, few) * np.sqrt(sum(both)))
+        half = float(np.hypot((high - low) / 2, scatter))
+        verdict = "within" if abs(value) <= half else "outside"
+        return (
+            f"{value:+12.4f}  [{low:+.4f} {high:+.4f}]  [{value - half:+.4f} {value + half:+.4f}] "
+            f"{verdict}"
+        )
 
 
 def main() -> None:
@@ -186,31 +228,33 @@ def main() -> None:
     learnt_from = vectors_of(known, given.work / "known", given)
     ensembles: dict[str, Any] = {NETWORKS: (own, InputsById(test.store))}
     tested_on = vectors_of(given.test_sky / "catalog.parquet", given.work / "test", given)
-    for name in WITH_MAGNITUDES:
-        ensemble = trained(name, learnt_from[name], known, given)
-        ensembles[name] = ensemble, InputsById(embeddings=Embeddings.open(tested_on[name]))
+    for name in TAKES:
+        ensemble = trained(name, learnt_from[TAKES[name][0]], known, given)
+        ensembles[name] = (
+            ensemble,
+            InputsById(embeddings=Embeddings.open(tested_on[TAKES[name][0]])),
+        )
     chosen = catalog.take(places(catalog.source_id, test.source_id))
     found = {name: predicted(*each, chosen) for name, each in ensembles.items()}
-    good = np.all([np.isfinite(each).all(axis=1) for each in found.values()], axis=0)
+    good = np.all([np.isfinite(each).all(axis=(1, 2)) for each in found.values()], axis=0)
     test = test.take(good)
     labels = test.labels(own.decoder, "flux_true")
     resampling = Resampling(test.group, test.weight, given.resamplings)
-    errors = {
-        name: resampling.estimate(latent_errors(each[good], labels))[RMSE]
-        for name, each in found.items()
-    }
+    errors = {name: Errors.of(each[good], labels, resampling) for name, each in found.items()}
     n = ensembles["features"][0].card["training"]["n_sources"]
     print(
         f"{HEADING} | trained on {n} sources less the test's, {given.members} members, "
         f"{given.epochs} epochs; tested on {len(test)} sources of {resampling.n_groups} galaxies"
     )
-    print(f"{'':17}{'RMSE of latents':>16}{'less':>17}{'difference':>12}  95 %")
-    for name, error in errors.items():
-        print(f"{name:17}{float(error.value):16.4f}", end="")
+    print(
+        f"{'':17}{'RMSE of latents':>16}{'members alone':>18}{'less':>14}{'difference':>12}  "
+        f"{'95 %, these':19}  95 %, with seeds"
+    )
+    for name, each in errors.items():
+        alone = f"{min(each.alone):.4f} to {max(each.alone):.4f}"
+        print(f"{name:17}{float(each.together.value):16.4f}{alone:>18}", end="")
         if (other := AS_GOOD_AS.get(name)) is not None:
-            value, low, high = difference(error, errors[other])
-            verdict = "within" if low <= 0 <= high else "outside"
-            print(f"{other:>17}{value:+12.4f}  [{low:+.4f} {high:+.4f}] {verdict}", end="")
+            print(f"{other:>14}{each.compare(errors[other])}", end="")
         print()
 
 
