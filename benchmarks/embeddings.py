@@ -16,11 +16,13 @@ spectra without noise, as the shipped ensembles were:
     projections, too    the same, and the catalog's magnitudes
 
 and the networks of --ensemble themselves, from the cutouts. What is right: features are as good as
-the networks, and noise and projections as good as photometry, each within the 95 % interval of the
-difference. The first interval is paired and from resampling the test galaxies: of these very
-networks. The second holds the scatter of the members' errors too (Student's t), each member being
-a seed; neither holds that of training sets. Trained ensembles are kept in the work folder, so that
-the command resumes.
+the networks, and noise as good as photometry, each within the 95 % interval of the difference.
+Projections hold brightness and colours, roughly, and something of sizes, too.
+
+The first interval is paired and from resampling the test galaxies: of these very networks. The
+second holds the scatter of the members' errors too (Student's t), each member being a seed; neither
+holds that of training sets. Trained ensembles are kept in the work folder, so that the command
+resumes.
 """
 
 from __future__ import annotations
@@ -30,7 +32,6 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -226,7 +227,7 @@ def main() -> None:
     own = ts.Ensemble.read(given.ensemble, calibrated=False)
     known = first_sources(given.training_sky, given.n, given.work / "known")
     learnt_from = vectors_of(known, given.work / "known", given)
-    ensembles: dict[str, Any] = {NETWORKS: (own, InputsById(test.store))}
+    ensembles: dict[str, tuple[ts.Ensemble, InputsById]] = {NETWORKS: (own, InputsById(test.store))}
     tested_on = vectors_of(given.test_sky / "catalog.parquet", given.work / "test", given)
     for name in TAKES:
         ensemble = trained(name, learnt_from[TAKES[name][0]], known, given)
@@ -235,7 +236,7 @@ def main() -> None:
             InputsById(embeddings=Embeddings.open(tested_on[TAKES[name][0]])),
         )
     chosen = catalog.take(places(catalog.source_id, test.source_id))
-    found = {name: predicted(*each, chosen) for name, each in ensembles.items()}
+    found = {name: predicted(*pair, chosen) for name, pair in ensembles.items()}
     good = np.all([np.isfinite(each).all(axis=(1, 2)) for each in found.values()], axis=0)
     test = test.take(good)
     labels = test.labels(own.decoder, "flux_true")
