@@ -21,7 +21,8 @@ S/N after that time has no such error.
 
 Where it is uncertain whether a line is in range, S/N jumps to 0 for a share of the redshifts. The
 stored quantiles, half a standard deviation apart, blur the jump, so that a probability may be
-wrong by up to 0.19 there; the probability of being in range has a column of its own.
+wrong by up to 0.19 there; the probability of being in range has a column of its own. At predicted
+redshifts P() does without these correlations and follows each draw (`spectrographs.following`).
 """
 
 from __future__ import annotations
