@@ -19,10 +19,11 @@ from typing import IO
 import numpy as np
 import pyarrow as pa
 
+from targetsel.embeddings.numbered import as_lists, field_of, numbered_columns
 from targetsel.embeddings.vectors import Vectors
 from targetsel.errors import CatalogError, counted, did_you_mean
 from targetsel.sky.catalog import find_column
-from targetsel.tables.any_form import AnyTable
+from targetsel.tables.any_form import AnyTable, is_path
 from targetsel.tables.any_format import opened
 from targetsel.tables.columns import matrix
 from targetsel.tables.files import PARQUET_SUFFIXES
@@ -38,6 +39,8 @@ NUMBERS_AT_ONCE = 1 << 22  # read together, whatever the length of a vector
 SHORTEST = 2  # numbers; of fewer there is no need for a list
 MOST_NAMED = 12  # columns that a message names
 MODEL = "model"  # entry of a footer, or of a schema's or a column's metadata
+# Endings of files of arrays, some of which hold pickles.
+ARRAYS = (".npy", ".npz", ".h5", ".hdf5", ".safetensors", ".pt", ".pth", ".pkl", ".pickle")
 EXPECTED = "expected a column with a list of numbers in each row, all of one length"
 _FIRST_BYTES = 1 << 256
 
@@ -52,11 +55,14 @@ class _VectorColumn:
     model : str
         The model that the vectors are of, if the table states it; else empty.
     simulated : bool
+    parts : tuple of str
+        The columns of its numbers, where each number has one; else empty.
     """
 
     field: pa.Field
     model: str
     simulated: bool
+    parts: tuple[str, ...] = ()
 
 
 class Embeddings:
@@ -91,9 +97,11 @@ class Embeddings:
         ----------
         table : str, Path or table of astropy, pandas, polars, Arrow or numpy
             With a column of ids, called `source_id` or by another usual name, and lists of
-            numbers. A list that is null or empty stands for a source without a vector.
+            numbers. A list that is null or empty stands for a source without a vector. Columns of
+            one number each will do that are called alike and numbered, such as ``feat_0`` on.
         column : str, optional
-            Column of the vectors; by default the only one that may hold them.
+            Column of the vectors, or what stands before the numbers of such columns; by default the
+            only one that may hold them.
 
         Raises
         ------
@@ -103,6 +111,7 @@ class Embeddings:
         """
         if isinstance(table, Embeddings):
             return table
+        _check_is_table(table)
         path, rows = opened(table, "the embeddings")
         if not rows.num_rows:
             raise CatalogError(
@@ -111,7 +120,7 @@ class Embeddings:
         name = position_columns(path).get("source_id")
         id_column = find_column(path, rows.schema.names, "source_id", given=name)
         found = _column_of(path, rows.schema, id_column, column)
-        ids, vectors = _copied(path, rows, id_column, found.field)
+        ids, vectors = _copied(path, rows, id_column, found)
         return cls(path, found, *_each_once(path, id_column, ids, vectors))
 
     def __len__(self) -> int:
@@ -157,6 +166,16 @@ class Embeddings:
         return hashlib.sha256(about.encode()).hexdigest()
 
 
+def _check_is_table(table: AnyTable) -> None:
+    """Tell how to convert a file of arrays, in which vectors are often kept."""
+    if is_path(table) and Path(str(table)).suffix.lower() in ARRAYS:
+        raise CatalogError(
+            f"{table}: is a file of arrays, expected a table with an id beside each vector. Write "
+            "it in Python from ids (N) and vectors (N, E): pandas.DataFrame({'source_id': ids, "
+            "'embedding': list(vectors)}).to_parquet('vectors.parquet')."
+        )
+
+
 # ---------------------------------------------------------------------- finding the column
 
 
@@ -181,6 +200,9 @@ def _column_of(
 ) -> _VectorColumn:
     """The column of vectors: the one named, or the only one."""
     names = [each.name for each in schema if _may_hold_vectors(each.type)]
+    numbered = numbered_columns(schema.remove(schema.get_field_index(id_column)))
+    if not names or name in numbered:
+        names += numbered
     known = f"Its vectors are in {_first(names)}." if names else "It has no vectors."
     if name is None:
         if not names:
@@ -191,7 +213,8 @@ def _column_of(
             ]
             raise CatalogError(
                 f"{path}: no column of vectors among {_first(others) or 'its columns'}; "
-                f"{EXPECTED}. Write them so, as Parquet or FITS; CSV cannot hold them."
+                f"{EXPECTED}, or a column for each number, such as feat_0, feat_1 and on. Write "
+                "them so."
             )
         if len(names) > 1:
             raise CatalogError(
@@ -199,6 +222,13 @@ def _column_of(
                 "with --embedding-col."
             )
         name = names[0]
+    about = _metadata(path, schema)
+    if name in numbered and name not in schema.names:
+        parts = numbered[name]
+        field = field_of(name, schema, parts)
+        return _VectorColumn(
+            field, _model_of(about, field), says_simulated(footer_in(about)), parts
+        )
     if name not in schema.names:
         raise CatalogError(
             f"{path}: no column '{name}'.{did_you_mean(name, names)} {known} Give the column of "
@@ -209,7 +239,7 @@ def _column_of(
             f"{path}, column '{name}': holds {held(schema.field(name).type)}; expected lists of "
             f"numbers. {known} Name a column of vectors with --embedding-col."
         )
-    field, about = schema.field(name), _metadata(path, schema)
+    field = schema.field(name)
     return _VectorColumn(field, _model_of(about, field), says_simulated(footer_in(about)))
 
 
@@ -239,14 +269,15 @@ def _model_of(about: Mapping[bytes, bytes], field: pa.Field) -> str:
 
 
 def _copied(
-    path: Path | str, rows: ParquetFiles | InMemory, id_column: str, field: pa.Field
+    path: Path | str, rows: ParquetFiles | InMemory, id_column: str, column: _VectorColumn
 ) -> tuple[np.ndarray, np.ndarray]:
     """Ids (N,), and vectors (N, E) in a scratch file that nobody else sees; NaN where null."""
+    field = column.field
     kind = _type_of_copies(field.type)
     length = 0
     ids: list[np.ndarray] = []
     with tempfile.TemporaryFile() as scratch:
-        for source_ids, lists in _pieces(path, rows, id_column, field):
+        for source_ids, lists in _pieces(path, rows, id_column, column):
             values = _matrix(path, field.name, lists)
             if values.shape[1] and length and values.shape[1] != length:
                 raise _ragged(path, field.name, length, values.shape[1])
@@ -281,20 +312,24 @@ def _type_of_copies(kind: pa.DataType) -> np.dtype:
 
 
 def _pieces(
-    path: Path | str, rows: ParquetFiles | InMemory, id_column: str, field: pa.Field
+    path: Path | str, rows: ParquetFiles | InMemory, id_column: str, column: _VectorColumn
 ) -> Iterator[tuple[np.ndarray, pa.Array]]:
     """Ids and lists of some rows."""
-    kind = _storage(field.type)
+    kind = _storage(column.field.type)
     length = kind.list_size if pa.types.is_fixed_size_list(kind) else 1024
     at_once = max(64, NUMBERS_AT_ONCE // max(length, 1))
-    for table in rows.batches(at_once, [id_column, field.name]):
+    for table in rows.batches(at_once, [id_column, *(column.parts or (column.field.name,))]):
         ids = exact_ids(table[id_column], id_column, path)
         if ids.null_count:
             raise CatalogError(
                 f"{path}, column '{id_column}': no id in {counted(ids.null_count, 'row')}; "
                 "expected one for each vector. Remove these rows."
             )
-        lists = table[field.name].combine_chunks()
+        if column.parts:
+            lists = as_lists(table, column.parts, kind)
+            yield ids.to_numpy(zero_copy_only=False), lists
+            continue
+        lists = table[column.field.name].combine_chunks()
         if isinstance(lists, pa.ChunkedArray):
             lists = pa.concat_arrays(lists.chunks) if lists.num_chunks else pa.array([], kind)
         if isinstance(lists.type, pa.BaseExtensionType):

@@ -53,6 +53,40 @@ def test_formats_of_astropy_hold_vectors(tmp_path, name):
     np.testing.assert_array_equal(read(tmp_path / name), VALUES)
 
 
+@pytest.mark.parametrize("name", ["e.parquet", "e.csv", "e.fits"])
+def test_columns_of_one_number_each_are_vectors_in_the_order_of_their_numbers(tmp_path, name):
+    values = np.random.default_rng(1).normal(size=(6, 12))
+    values[1, 3], values[2] = np.nan, np.nan
+    columns = {f"feat_{k}": values[:, k] for k in sorted(range(12), key=str)}
+    table = pa.table({"id_str": [1] * 6, "id": IDS, "ra": IDS * 1.0, **columns})
+    if name == "e.parquet":
+        pq.write_table(table, tmp_path / name)
+    else:
+        table.to_pandas().pipe(Table.from_pandas).write(tmp_path / name)
+    found = Embeddings.open(tmp_path / name)
+    assert (found.column, found.length) == ("feat", 12)
+    vectors = found.read(IDS)
+    np.testing.assert_array_equal(vectors.values, values)
+    nan = "embedding with NaN or infinity"
+    assert vectors.status.tolist() == ["ok", nan, "no embedding", "ok", "ok", "ok"]
+    assert Embeddings.open(tmp_path / name, "feat").sha256 == found.sha256
+
+
+@pytest.mark.parametrize("numbers", [range(2), range(2, 14), [*range(6), 8, 9, 10]])
+def test_columns_that_are_not_numbered_throughout_are_no_vector(tmp_path, numbers):
+    columns = {f"mag_{k}": VALUES[:, 0] for k in numbers}
+    pq.write_table(pa.table({"id": IDS, **columns}), tmp_path / "e.parquet")
+    with pytest.raises(CatalogError, match=r"or a column for each number, such as feat_0, feat_1"):
+        Embeddings.open(tmp_path / "e.parquet")
+
+
+@pytest.mark.parametrize("name", ["v.npy", "v.npz", "v.h5", "v.hdf5", "v.safetensors", "v.pt"])
+def test_files_of_arrays_are_told_how_to_become_a_table(tmp_path, name):
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(CatalogError, match=r"is a file of arrays.*to_parquet\('vectors.parquet'\)"):
+        Embeddings.open(tmp_path / name)
+
+
 def test_a_folder_of_files_and_a_table_in_memory_are_read_alike(tmp_path):
     (tmp_path / "many").mkdir()
     for part in range(2):
