@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -237,6 +240,60 @@ def test_the_features_of_an_ensemble_are_a_file_of_embeddings(folder, trained, s
     vectors = found.read(ids)
     assert vectors.status.tolist() == ["ok", "no embedding", "ok"]
     np.testing.assert_allclose(vectors.values[[0, 2]], expected, rtol=1e-6)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import targetsel.scoring.stream as stream
+from targetsel.embeddings.file import Embeddings
+from targetsel.networks.inputs import InputsById
+from targetsel.scoring.ensemble import Ensemble
+from targetsel.scoring.rows import ScoreOptions
+from targetsel.sky.catalog import CatalogFile
+
+folder = Path(sys.argv[1])
+stream.ROWS_PER_CHUNK = 40
+write, n = stream.write_table, 0
+
+def write_two(*given, **how):
+    global n
+    write(*given, **how)
+    n += 1
+    if n == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+stream.write_table = write_two
+store = InputsById(embeddings=Embeddings.open(folder / "vectors.parquet"))
+catalog = CatalogFile.open(folder / "catalog.parquet")
+stream.score(catalog, store, Ensemble.read(folder / "mine"), folder / "killed.parquet",
+             ScoreOptions(n_draws=32))
+"""
+
+
+def test_a_killed_scoring_of_vectors_goes_on_where_it_was(folder, trained, store, monkeypatch):
+    monkeypatch.setattr("targetsel.scoring.stream.ROWS_PER_CHUNK", 40)
+    scored(folder, trained, store, "whole")
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(folder)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert not (folder / "killed.parquet").exists()
+    catalog = CatalogFile.open(folder / "catalog.parquet")
+    ensemble, options = Ensemble.read(trained), ScoreOptions(n_draws=32)
+    run = score(catalog, store, ensemble, folder / "killed.parquet", options)
+    assert run.n_resumed == 1  # the second part was written, but not noted
+    assert (folder / "killed.parquet").read_bytes() == (folder / "whole.parquet").read_bytes()
+
+
+def test_a_scoring_that_was_killed_does_not_go_on_with_other_vectors(folder, trained):
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(folder)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    file = pq.read_table(folder / "vectors.parquet")
+    pq.write_table(file.slice(1), folder / "fewer.parquet")
+    fewer = InputsById(embeddings=Embeddings.open(folder / "fewer.parquet"))
+    catalog = CatalogFile.open(folder / "catalog.parquet")
+    output, options = folder / "killed.parquet", ScoreOptions(n_draws=32)
+    run = score(catalog, fewer, Ensemble.read(trained), output, options)
+    assert (run.n_resumed, run.changed) == (0, ("embeddings",))
 
 
 def test_features_are_not_written_as_csv_which_holds_no_lists(folder, trained, store):
