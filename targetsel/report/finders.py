@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +94,25 @@ class FinderCharts:
             return np.zeros(len(self.shown), bool)
         return self.store.has(self._ids())
 
+    @cached_property
+    def _elsewhere(self) -> np.ndarray:
+        """Whether the cutout of each target is of another place, shape (K,)."""
+        assert self.store is not None
+        found = []
+        for start, ids in self._blocks():
+            cutouts = self.store.read(ids)
+            for k in range(len(ids)):
+                apart = self._place(cutouts.take(slice(k, k + 1)), start + k)[1]
+                found.append(bool(cutouts.present[k]) and not self._is_near(cutouts, apart))
+        return np.array(found, dtype=bool)
+
+    def _place(self, cutout: Cutouts, row: int) -> tuple[tuple[float, float], float]:
+        return place_in(cutout, float(self.shown.ra[row]), float(self.shown.dec[row]))
+
+    @staticmethod
+    def _is_near(cutouts: Cutouts, apart: float) -> bool:
+        return apart < FARTHEST * cutouts.size * cutouts.pixel_scale
+
     @property
     def remark(self) -> str:
         """How many charts there are, or why there are none."""
@@ -101,9 +121,11 @@ class FinderCharts:
             return "no target is planned, so that there are no finder charts"
         if self.store is None:
             return f"no finder charts: {self.reason}"
-        lost = n - int(self.found.sum())
-        rest = f"; no cutout of {counted(lost, 'planned target')}" if lost else ""
-        return f"finder charts of {n - lost:,} of {counted(n, 'planned target')}{rest}"
+        lost, elsewhere = n - int(self.found.sum()), int(self._elsewhere.sum())
+        rest = [f"no cutout of {lost:,}"] if lost else []
+        rest += [f"one of another place of {elsewhere:,}"] if elsewhere else []
+        drawn = f"finder charts of {n - lost - elsewhere:,} of {counted(n, 'planned target')}"
+        return "; ".join([drawn, *rest])
 
     def method(self) -> Iterator[str]:
         """How charts and offsets are made, in sentences."""
@@ -124,6 +146,11 @@ class FinderCharts:
         ------
         CutoutError
         """
+        if self.store is not None and self._named is None:
+            raise CutoutError(
+                f"{self.store.path}: the list has no column 'source_id', by which its cutouts are "
+                "found. Rename the column of ids, or leave out --cutouts."
+            )
         if self.store is not None and len(self.shown) and not self.found.any():
             raise CutoutError(
                 f"{self.store.path}: has none of the {counted(len(self.shown), 'planned target')}, "
@@ -131,9 +158,15 @@ class FinderCharts:
                 "--cutouts."
             )
 
+    @property
+    def _named(self) -> str | None:
+        """The column by which cutouts are found."""
+        names = self.shown.planned.table.column_names
+        return next((each for each in _IDS_OF_CUTOUTS if each in names), None)
+
     def _ids(self) -> np.ndarray:
         table = self.shown.planned.table
-        name = next((each for each in _IDS_OF_CUTOUTS if each in table.column_names), None)
+        name = self._named
         if name is None:
             return np.array([""] * len(self.shown), dtype=object)
         ids = exact_ids(table[name], name, Path("the plan")).to_pylist()
@@ -141,9 +174,14 @@ class FinderCharts:
 
     def pages(self) -> Iterator[list[FinderChart]]:
         """The charts in the order of the night, `AT_ONCE` at a time."""
+        for start, ids in self._blocks() if self.store is not None else ():
+            yield self._charts(start, ids)
+
+    def _blocks(self) -> Iterator[tuple[int, np.ndarray]]:
+        """Ids of targets, `AT_ONCE` at a time, and the row of the first."""
         ids = self._ids()
-        for start in range(0, len(ids) if self.store is not None else 0, AT_ONCE):
-            yield self._charts(start, ids[start : start + AT_ONCE])
+        for start in range(0, len(ids), AT_ONCE):
+            yield start, ids[start : start + AT_ONCE]
 
     def _charts(self, start: int, ids: np.ndarray) -> list[FinderChart]:
         assert self.store is not None
@@ -152,13 +190,12 @@ class FinderCharts:
         charts = []
         for k, picture in enumerate(pictures):
             row, one = start + k, cutouts.take(slice(k, k + 1))
-            ra, dec = float(self.shown.ra[row]), float(self.shown.dec[row])
-            target, apart = place_in(one, ra, dec)
-            star, chart = None, one if one.present[0] and apart < FARTHEST * _side(one) else None
+            target, apart = self._place(one, row)
+            star, chart = None, one if one.present[0] and self._is_near(one, apart) else None
             if not one.present[0]:
                 words = "The store has no cutout of it."
             elif chart is None:
-                words = f"The store's cutout is of a place {apart:.1f} arcsec away."
+                words = f"The store's cutout is of a place {_angle(apart)} away."
             else:
                 star = brightest_star(one, 0, sky, target)
                 words = _offset(one, star, target)
@@ -214,11 +251,6 @@ def _stores_beside(targets: Path | None) -> Iterator[CutoutStore]:
                 continue
 
 
-def _side(cutout: Cutouts) -> float:
-    """The side of a cutout [arcsec]."""
-    return cutout.size * cutout.pixel_scale
-
-
 def place_in(cutout: Cutouts, ra: float, dec: float) -> tuple[tuple[float, float], float]:
     """The place (x, y) of a position [deg] in a single cutout [pixel], and arcseconds from the one
     that the cutout was made for, which is its middle.
@@ -233,7 +265,7 @@ def place_in(cutout: Cutouts, ra: float, dec: float) -> tuple[tuple[float, float
     east = (ra - own[0][0] + 180) % 360 - 180
     east, north = 3600 * east * np.cos(np.radians(dec)), 3600 * (dec - own[1][0])
     apart = float(np.hypot(east, north))
-    if lie is not None and lie.known[0] and apart < _side(cutout):
+    if lie is not None and lie.known[0] and apart < cutout.size * cutout.pixel_scale:
         middle = middle + (east * lie.east[0] + north * lie.north[0]) / cutout.pixel_scale
     return (float(middle[0]), float(middle[1])), apart
 
@@ -249,6 +281,10 @@ def offset(cutout: Cutouts, star: StarLike, target: tuple[float, float]) -> tupl
     way = np.array(target) - (star.x, star.y)
     east, north = (float(way @ each[0]) * cutout.pixel_scale for each in (lie.east, lie.north))
     return east, north
+
+
+def _angle(arcsec: float) -> str:
+    return f"{arcsec:.1f} arcsec" if arcsec < 120 else f"{arcsec / 3600:.3g} deg"
 
 
 def _offset(cutout: Cutouts, star: StarLike | None, target: tuple[float, float]) -> str:

@@ -43,12 +43,13 @@ td { white-space: nowrap } td.text, th.text { text-align: left }
   gap: .8rem } .chart { margin: 0; font-size: .78rem; overflow-wrap: anywhere }
 .chart img { width: 100%; height: auto; display: block } .chart .none { aspect-ratio: 1;
   background: #eee; color: #666; display: grid; place-items: center }
-td.id { white-space: normal; overflow-wrap: anywhere; min-width: 8rem }
+td.name { white-space: normal; overflow-wrap: anywhere; min-width: 7.2rem }
 @page { size: A4; margin: 11mm }
 @media print { body { font-size: 10.5px; max-width: none; margin: 0; padding: 0 }
   table { font-size: 8.5px } tr, figure, li { break-inside: avoid } h2 { break-after: avoid }
-  .charts { grid-template-columns: repeat(5, 1fr); gap: 2mm } .chart { font-size: 7.5px }
-  .wide { overflow: visible } td.id { min-width: 0 } }
+  .charts { grid-template-columns: repeat(6, 1fr); gap: 2mm } .chart { font-size: 7.5px }
+  .wide { overflow: visible } td.name { min-width: 4rem }
+  .sky img { width: 82% } .sky, h2 { margin-top: .4rem } }
 """
 
 
@@ -163,7 +164,7 @@ def _image(picture: Picture) -> str:
 def _list(rows: Sequence[Sequence[str]]) -> str:
     if not rows:
         return "<p>No target is planned.</p>"
-    kinds = ["", ' class="text id"', ' class="text"', *[""] * (len(HEADINGS) - 3)]
+    kinds = ["", *[' class="text name"'] * 2, *[""] * (len(HEADINGS) - 3)]
     head = "".join(
         f"<th{kind}>{escape(name)}</th>" for kind, name in zip(kinds, HEADINGS, strict=True)
     )

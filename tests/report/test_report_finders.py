@@ -104,6 +104,8 @@ def test_a_target_that_is_not_in_the_middle_of_its_cutout_is_where_its_position_
 def test_a_cutout_of_another_place_is_not_drawn(tmp_path):
     store = write_cutouts(tmp_path / "s", [NORTH_UP] * 3, ra=RA[:3] + np.array([0, 0.01, 0]))
     charts = charts_of(shown(), store, None)
+    told = "finder charts of 2 of 4 planned targets; no cutout of 1; one of another place of 1"
+    assert charts.remark == told
     assert words(charts)["b"].startswith("The store's cutout is of a place 32.6 arcsec away")
     assert [each.cutout is None for page in charts.pages() for each in page].count(True) == 2
 
@@ -113,7 +115,7 @@ def test_a_store_of_none_of_the_targets_is_refused_and_one_of_some_is_told(tmp_p
     with pytest.raises(CutoutError, match="has none of the 4 planned targets, such as '"):
         charts_of(shown(), other, None)
     store = write_cutouts(tmp_path / "s", [NORTH_UP] * 3)
-    told = "finder charts of 3 of 4 planned targets; no cutout of 1 planned target"
+    told = "finder charts of 3 of 4 planned targets; no cutout of 1"
     assert charts_of(shown(), store, None).remark == told
 
 
@@ -136,6 +138,8 @@ def test_a_list_without_ids_has_no_charts(tmp_path):
     write_cutouts(tmp_path / "cutouts", [NORTH_UP] * 3)
     table = targets().select(["ra", "dec"])
     assert charts_of(shown(table), None, path).remark.startswith("no finder charts: ")
+    with pytest.raises(CutoutError, match="the list has no column 'source_id', by which"):
+        charts_of(shown(table), CutoutStore.open(tmp_path / "cutouts"), path)
 
 
 @pytest.mark.parametrize("suffix", ["html", "pdf"])
