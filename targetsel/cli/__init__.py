@@ -42,6 +42,7 @@ GROUPS = {
     },
     "Look": {
         "show": "predictions:show",
+        "inspect": "inspection:inspect",
         "evaluate": "predictions:evaluate",
         "compare": "predictions:compare",
         "density": "reports:density",

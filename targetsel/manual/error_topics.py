@@ -77,6 +77,7 @@ TOPICS: dict[str, dict[str, str]] = {
         "Claims about spectra": "selection.claims",
         "Density, differences, budgets": "selection.reports cli.reports",
         "Pictures and contact sheets": "report.source report.sheet plots",
+        "Pages of inspection, and notes": "inspection api.inspection cli.inspection",
     },
     "Exporting to an assignment tool": {
         "The list and the tool": "handoff api.handoff",

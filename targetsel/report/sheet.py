@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,6 +47,26 @@ class Listed:
     source_id: np.ndarray
     words: list[str]
 
+    @classmethod
+    def of(cls, targets: TargetList) -> Listed:
+        """The targets of a list, with their classes and probabilities."""
+        classes = classes_of(targets)
+        likely = targets.table["probability"].to_pylist()
+        words = [
+            ", ".join(names) + ("" if p is None else f"\nP = {p:.2f}")
+            for names, p in zip(classes, likely, strict=True)
+        ]
+        return cls(targets.table["source_id"].to_numpy(), words)
+
+
+def classes_of(targets: TargetList) -> list[list[str]]:
+    """The names of the classes of each target."""
+    classes: list[list[str]] = [[] for _ in range(len(targets))]
+    for name in targets.footer["bits"]:
+        for row in np.flatnonzero(targets.of_class(name)):
+            classes[row].append(name)
+    return classes
+
 
 def is_scored(path: Path) -> bool:
     """Whether a table is a scored catalog rather than a target list, which is never a folder."""
@@ -84,9 +104,11 @@ def draw_sheet(
     with ScoredFile(scored, ["status"]) as file:
         ensemble = ensemble_as_scored(file, ensemble)
         check_store(store, ensemble)
-        listed = None if targets == scored else _listed(TargetList.read(targets))
+        listed = None if targets == scored else Listed.of(TargetList.read(targets))
         n = len(file) if listed is None else len(listed.source_id)
         foot = _foot(store, file)
+        stored = (name for name in LATENTS if name in file.schema.names)
+        names = [file.names["source_id"], "status", *stored]
         done = 0
         with (
             matplotlib.rc_context(STYLE),
@@ -94,7 +116,7 @@ def draw_sheet(
             PdfPages(beside, metadata=NO_DATE["pdf"]) as pages,
             task("drawing", n, "sources") as advance,
         ):
-            for table, words in _blocks(file, listed):
+            for table, words in blocks(file, listed, names):
                 for start in range(0, table.num_rows, PER_PAGE):
                     part = table.slice(start, PER_PAGE)
                     ids = part[file.names["source_id"]].to_numpy()
@@ -109,29 +131,32 @@ def draw_sheet(
     return done
 
 
-def _listed(targets: TargetList) -> Listed:
-    classes: list[list[str]] = [[] for _ in range(len(targets))]
-    for name in targets.footer["bits"]:
-        for row in np.flatnonzero(targets.of_class(name)):
-            classes[row].append(name)
-    likely = targets.table["probability"].to_pylist()
-    words = [
-        ", ".join(names) + ("" if p is None else f"\nP = {p:.2f}")
-        for names, p in zip(classes, likely, strict=True)
-    ]
-    return Listed(targets.table["source_id"].to_numpy(), words)
+def blocks(
+    file: ScoredFile, listed: Listed | None, names: Sequence[str], rows: int = ROWS_AT_A_TIME
+) -> Iterator[tuple[pa.Table, list[str]]]:
+    """Rows of the scored file in the order of a list, some at a time, with their words.
 
+    Parameters
+    ----------
+    file : ScoredFile
+    listed : Listed or None
+        None: the file's own order.
+    names : sequence of str
+        Columns to read; the first is that of the ids.
+    rows : int
+        So many rows at a time, at most.
 
-def _blocks(file: ScoredFile, listed: Listed | None) -> Iterator[tuple[pa.Table, list[str]]]:
-    """Rows of the scored file in the order of the sheet, some at a time, with their words."""
-    stored = (name for name in LATENTS if name in file.schema.names)
-    names = [file.names["source_id"], "status", *stored]
+    Raises
+    ------
+    CatalogError
+        If the file lacks a source of the list.
+    """
     if listed is None:
-        for table in file.tables(names, ROWS_AT_A_TIME):
+        for table in file.tables(names, rows):
             yield table, [""] * table.num_rows
         return
-    for start in range(0, len(listed.source_id), ROWS_AT_A_TIME):
-        wanted = listed.source_id[start : start + ROWS_AT_A_TIME]
+    for start in range(0, len(listed.source_id), rows):
+        wanted = listed.source_id[start : start + rows]
         found, places = [], []
         for table in file.tables(names):
             place = matched(table.column(0).to_numpy(), wanted)
@@ -144,7 +169,7 @@ def _blocks(file: ScoredFile, listed: Listed | None) -> Iterator[tuple[pa.Table,
                 f"{file.path}: has no source '{lost}' of the list. Name the scored catalog that "
                 "the list was selected from with --scored."
             )
-        words = listed.words[start : start + ROWS_AT_A_TIME]
+        words = listed.words[start : start + rows]
         yield pa.concat_tables(found).take(pa.array(np.argsort(at, kind="stable"))), words
 
 

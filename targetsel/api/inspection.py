@@ -1,0 +1,111 @@
+"""Pages on which people inspect targets, and their notes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from targetsel.api.given import (
+    AnyEnsemble,
+    AnyPath,
+    AnyPaths,
+    AnySpectra,
+    ensemble_of,
+    path_of,
+    paths_of,
+    store_of,
+)
+from targetsel.remote.copies import with_addresses
+from targetsel.rules.rules import AnyRules, Rules
+from targetsel.scoring import DEFAULT
+
+if TYPE_CHECKING:
+    from targetsel.imaging.store import CutoutStore
+    from targetsel.inspection.page import InspectionPage
+
+
+@with_addresses("output")
+def inspect(
+    targets: AnyPath,
+    output: AnyPath,
+    *,
+    cutouts: AnyPath | CutoutStore | None = None,
+    scored: AnyPath | None = None,
+    rules: AnyRules | None = None,
+    spectra: AnyPaths | None = None,
+    known: AnySpectra | None = None,
+    known_radius: float = 1.0,
+    ensemble: AnyEnsemble = DEFAULT,
+) -> InspectionPage:
+    """Write a page on which people look at targets and note what they see, as `targetsel inspect`.
+
+    Parameters
+    ----------
+    targets : str or Path
+        A target list or a scored catalog.
+    output : str or Path
+        Folder to write; a page that is there is replaced, and its notes stay in the browsers.
+    cutouts : str, Path or CutoutStore, optional
+        The store that was scored; without it there are no pictures.
+    scored : str or Path, optional
+        The scored catalog that a target list was selected from.
+    rules : Rules, str, Path, dict, or a list of these, optional
+        Rules whose conditions are shown, in place of those of the list.
+    spectra : str, Path, or several, optional
+        Files of measured spectra, or folders of them, drawn over the predicted ones.
+    known, known_radius
+        Spectra that sources may have already, as for `select`, where the rules ask for these.
+    ensemble : str, Path or Ensemble
+        The one that scored the catalog.
+
+    Returns
+    -------
+    InspectionPage
+        Its `path` is the file to open in a browser. Wavelengths and equivalent widths on it are in
+        Angstrom.
+
+    Raises
+    ------
+    CatalogError
+        If a file cannot be read, or the scored catalog lacks a source of the list.
+    CutoutError
+        If the store cannot be read.
+    EnsembleError
+        If there is no such ensemble, or it is not the one that scored the catalog.
+    RuleError
+        If the rules cannot be understood, or do not fit the columns of the catalog.
+    SpectrumError
+        If no measured spectrum is of any of the targets.
+    OutputError
+        If the folder holds other files, or cannot be written.
+    ExtraError
+        If matplotlib is not installed.
+
+    See Also
+    --------
+    show : Draw one source.
+    explain : Every condition for one source, in words.
+
+    Examples
+    --------
+    >>> import targetsel as ts
+    >>> page = ts.inspect(
+    ...     "agn.targets.parquet", "page", cutouts="cutouts", scored="catalog.scored.parquet"
+    ... )
+    >>> page.n_targets == len(ts.read("agn.targets.parquet"))
+    True
+    """
+    from targetsel.inspection.page import PageRequest, write_inspection
+    from targetsel.scored.known_match import KnownSpectra
+
+    several = rules if isinstance(rules, list | tuple) else [] if rules is None else [rules]
+    asked = PageRequest(
+        Path(targets),
+        path_of(scored) or Path(targets),
+        ensemble_of(ensemble),
+        store_of(cutouts),
+        [Rules.of(each) for each in several],
+        [] if spectra is None else paths_of(spectra),
+        KnownSpectra.of(known, known_radius),
+    )
+    return write_inspection(asked, Path(output))
