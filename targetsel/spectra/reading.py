@@ -283,6 +283,8 @@ def results_table(
 
 def _place_on_sky(position: tuple[float, float]) -> dict[str, object]:
     ra, dec = (each if np.isfinite(each) else None for each in position)
+    if (ra is not None and not -180 <= ra <= 360) or (dec is not None and not -90 <= dec <= 90):
+        ra = dec = None  # such as -999 where a survey has no position
     return {"ra": ra, "dec": dec}
 
 

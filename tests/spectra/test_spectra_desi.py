@@ -302,6 +302,34 @@ def test_arms_without_a_unit_are_in_that_of_the_survey_and_not_of_another_arm(tm
     )
 
 
+def joined_file(path, names):
+    """Arms that are joined in the file, in images of these names."""
+    with fits.open(write_desi(path, [ONE], arms="B")) as hdus:
+        images = [hdu for hdu in hdus if hdu.name.startswith("B_")]
+        for name in names:
+            for hdu in images:
+                copied = hdu.copy()
+                copied.name = hdu.name.replace("B_", f"{name}_", 1)
+                hdus.append(copied)
+        hdus = fits.HDUList([hdu for hdu in hdus if hdu not in images])
+        hdus.writeto(path.with_suffix(".joined.fits"))
+    return path.with_suffix(".joined.fits")
+
+
+@pytest.mark.parametrize("name", ["BRZ", "B_R_Z", "BR"])
+def test_arms_that_are_joined_in_the_file_are_read(name, tmp_path):
+    (spectrum,) = read_spectra(joined_file(tmp_path / "c.fits", [name]), 0.1)
+    assert spectrum.flux == pytest.approx(galaxy(spectrum.wavelength), rel=1e-5)
+
+
+def test_an_arm_that_is_there_alone_and_joined_is_refused(tmp_path):
+    path = joined_file(tmp_path / "c.fits", ["B", "BRZ"])
+    assert error_of(path) == (
+        ": holds arm B in several images (B, BRZ), expected each arm once, alone or joined. Remove "
+        "the others."
+    )
+
+
 @pytest.mark.parametrize("kinds", [["TGT", "SKY", "BAD"], ["SKY", "TGT", "NON"]])
 def test_exposures_in_which_a_fiber_saw_no_target_are_left_out(kinds, tmp_path):
     path = write_desi(tmp_path / "s.fits", [ONE] * 3, True, "B", {"OBJTYPE": np.array(kinds)})

@@ -6,7 +6,13 @@ from astropy.io import fits
 from astropy.table import Table
 
 from targetsel.errors import SpectrumError
-from targetsel.spectra.reading import attempts, read_spectra, stated_marks, try_spectra
+from targetsel.spectra.reading import (
+    attempts,
+    read_spectra,
+    results_table,
+    stated_marks,
+    try_spectra,
+)
 from targetsel.spectra.redshifts import SpectrumOptions
 from tests.real_data import real
 from tests.spectra.survey_files import galaxy, write_spspec
@@ -136,6 +142,23 @@ def test_results_state_the_fiber_of_the_spectrograph(row, aperture, tmp_path):
     assert stated_marks(tried) == ({} if aperture is None else {"aperture": aperture})
 
 
+def test_the_coadd_is_read_wherever_it_stands_among_the_exposures(tmp_path):
+    path = write_spec(tmp_path / "s.fits", {"Z": 0.1})
+    with fits.open(path) as hdus:
+        other = {"flux": np.ones(3846), "loglam": LOGLAM, "ivar": np.ones(3846)}
+        exposure = fits.BinTableHDU(Table(other), name="B1-00012345-00012346-00012347")
+        fits.HDUList([hdus[0], exposure, hdus[2], hdus[1]]).writeto(tmp_path / "t.fits")
+    (spectrum,) = read_spectra(tmp_path / "t.fits")
+    assert spectrum.flux == pytest.approx(galaxy(spectrum.wavelength), rel=1e-5)
+
+
+def test_a_position_that_is_none_is_left_empty(tmp_path):
+    row = {"Z": 0.1, "PLUG_RA": -999.0, "PLUG_DEC": -999.0}
+    tried = attempts([write_spec(tmp_path / "s.fits", row)], lambda each: each)
+    (row,) = results_table(tried, (), lambda each: {}).to_pylist()
+    assert (row["ra"], row["dec"], row["status"]) == (None, None, "ok")
+
+
 def test_a_file_with_two_rows_of_the_catalog_is_refused(tmp_path):
     path = write_spec(tmp_path / "s.fits", None)
     both = fits.BinTableHDU(Table({"Z": [0.1, 0.2], "ZWARNING": [0, 0]}), name="SPALL")
@@ -155,6 +178,9 @@ def test_a_file_with_two_rows_of_the_catalog_is_refused(tmp_path):
         ({"Z": 0.1, "ZWARNING": np.nan}, {}, ": the redshift 0.1 has the warning ZWARNING = nan"),
         ({"Z": 0.1, "ZWARNING": 0.5}, {}, ": the redshift 0.1 has the warning ZWARNING = 0.5"),
         ({"Z": 0.1}, {n: [] for n in ("FLUX", "LOGLAM", "IVAR")}, ": has no pixels; expected"),
+        ({"Z": 0.1}, {"FLUX": np.ones(3846, bool)}, ": 'flux' holds bool, expected real numbers"),
+        ({"Z": 0.1}, {"IVAR": np.array(["1"] * 3846)}, ": 'ivar' holds <U1, expected real numbers"),
+        ({"Z": 0.1}, {"AND_MASK": np.full(3846, 1e30)}, ": its mask holds >f8 that are no bits"),
         ({"Z": 0.1}, {"AND_MASK": np.full(3846, np.nan)}, ": its mask holds >f8 that are no bits"),
         ({"Z": 0.1}, {"AND_MASK": np.full(3846, 1 << 23)}, ": every pixel is masked (all 3846"),
     ],

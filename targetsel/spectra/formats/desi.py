@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from astropy.io.fits import HDUList
 
 FIBER = 1.5  # diameter [arcsec]
-_ARM = re.compile(r"([BRZ]+)_(?:FLUX|WAVELENGTH)")
+_ARM = re.compile(r"([BRZ](?:_?[BRZ])*)_(?:FLUX|WAVELENGTH)")
 _BEGINNING = re.compile(r"^(?:coadd|spectra)-")
 # FIBERSTATUS, `fibermask` of desispec: bits with which a fiber's spectrum is of no use. Those that
 # only inform (STUCKPOSITIONER, RESTRICTED, POORPOSITION, ...) are not among them.
@@ -314,6 +314,12 @@ def _arms(opened: OpenSpectra, n_rows: int) -> list[ArmSpectra]:
     found = (_ARM.fullmatch(hdu.name) for hdu in opened.hdus)
     names = list(dict.fromkeys(each[1] for each in found if each))
     check_vacuum(opened.place, opened.hdus[0].header)
+    twice = [arm for arm in "BRZ" if sum(arm in name for name in names) > 1]
+    if twice:
+        raise SpectrumError(
+            f"{opened.place}: holds arm {twice[0]} in several images ({', '.join(names)}), "
+            "expected each arm once, alone or joined. Remove the others."
+        )
     arms = [_arm(opened, name, n_rows) for name in names]
     _check_units(opened, names, arms)
     return sorted(arms, key=lambda arm: float(arm.wavelength[0]))

@@ -29,6 +29,7 @@ from targetsel.tables.fits import open_fits
 from targetsel.tables.reading import reading
 
 CATALOGS = ("SPECOBJ", "SPALL")
+COLUMNS = ("loglam", "flux", "ivar")  # of the coadded spectrum
 _REDSHIFT_KEYS = ("Z", "REDSHIFT", "Z_FIN")
 # SPPIXMASK, https://www.sdss4.org/dr17/algorithms/bitmasks/#SPPIXMASK: bits that make a pixel bad
 # if they are set in every exposure. The others tell of pixels near it, or of a whole spectrum of
@@ -96,13 +97,15 @@ def read_open(opened: OpenSpectra) -> ObservedSpectrum:
         check_vacuum(place, header)
     with reading(place, IncompleteFile, "a FITS file"):
         unit = str(table.columns["flux"].unit or headers[1].get("BUNIT", ""))
-        loglam, flux, ivar = (
-            np.asarray(table.data[each], np.float64).ravel() for each in ("loglam", "flux", "ivar")
-        )
+        columns = [np.asarray(table.data[each]).ravel() for each in COLUMNS]
         has_mask = "and_mask" in (each.lower() for each in table.columns.names)
         bits = np.asarray(table.data["and_mask"]).ravel() if has_mask else None
         row = _catalog_row(place, hdus)
         header = headers[1]
+    for name, values in zip(COLUMNS, columns, strict=True):
+        if values.dtype.kind not in "iuf":
+            raise SpectrumError(f"{place}: '{name}' holds {values.dtype}, expected real numbers")
+    loglam, flux, ivar = (values.astype(np.float64) for values in columns)
     if not len(flux):
         raise IncompleteFile(f"{place}: has no pixels; expected a spectrum. Copy it again.")
     if bits is not None:
@@ -143,7 +146,7 @@ def without_bad_pixels(place: str, bits: np.ndarray, ivar: np.ndarray) -> np.nda
     """
     if bits.dtype.kind not in "iu":
         numbers = bits.astype(np.float64) if bits.dtype.kind == "f" else np.array([np.nan])
-        if not (np.isfinite(numbers) & (numbers == np.floor(numbers))).all():
+        if not ((np.abs(numbers) < 2**63) & (numbers == np.floor(numbers))).all():
             raise SpectrumError(
                 f"{place}: its mask holds {bits.dtype} that are no bits, expected whole numbers"
             )
@@ -183,9 +186,9 @@ def no_spectrum(place: str) -> str:
 
 
 def coadd_in(hdus: fits.HDUList) -> fits.BinTableHDU | None:
-    """The table with the coadded spectrum, a pixel in each row."""
-    wanted = {"flux", "loglam", "ivar"}
-    for hdu in hdus:
+    """The table with the coadded spectrum, a pixel in each row: COADD, or the first like it."""
+    wanted = {*COLUMNS}
+    for hdu in sorted(hdus, key=lambda each: each.name != "COADD"):
         if isinstance(hdu, fits.BinTableHDU) and wanted <= {n.lower() for n in hdu.columns.names}:
             kinds = [hdu.data[name] for name in wanted]
             in_a_row = any(each.ndim > 1 or each.dtype == object for each in kinds)
