@@ -132,12 +132,8 @@ def _say_known(found: Selection) -> None:
     assert found.known is not None
     for line in found.known.lines:
         say(line)
-    for each in found.classes:
-        if each.n_known_left_out is None:
-            n = counted(each.n_known or 0, "known source")
-            say(f"{each.name}: its rules say what becomes of known sources; it keeps {n}")
-        else:
-            say(f"{each.name}: leaves out {counted(each.n_known_left_out, 'known source')}")
+    for each in found.known_of_classes:
+        say(each.text)
 
 
 def _several_classes(overlaps: Mapping[tuple[str, ...], int]) -> str:

@@ -12,22 +12,24 @@ KNOWN = Column(
     "warning in the files of --known", NEVER,
 )  # fmt: skip
 _UNKNOWN = "the source is not known"
+REDSHIFT = Column(
+    "known_redshift", pa.float64(), "", "src.redshift", "redshift of its best known spectrum",
+    f"{_UNKNOWN}, or its file has no redshifts",
+)  # fmt: skip
+WARNING = Column(
+    "known_warning", pa.bool_(), "", "meta.code.qual",
+    "whether spectra of the source were taken, but all carry a warning or lack a redshift",
+    NEVER,
+)  # fmt: skip
 COLUMNS = (
     KNOWN,
-    Column(
-        "known_redshift", pa.float64(), "", "src.redshift", "redshift of its best known spectrum",
-        f"{_UNKNOWN}, or its file has no redshifts",
-    ),
+    REDSHIFT,
     Column(
         "known_sep", pa.float32(), "arcsec", "pos.angDistance",
         "separation of its best spectrum, one with a warning included",
         "no spectrum belongs to the source, or that has an id and no position",
     ),
-    Column(
-        "known_warning", pa.bool_(), "", "meta.code.qual",
-        "whether spectra of the source were taken, but all carry a warning or lack a redshift",
-        NEVER,
-    ),
+    WARNING,
 )  # fmt: skip
 # A class that names one of these says itself what becomes of known sources.
 DECIDING = ("known", "known_redshift", "known_sep")

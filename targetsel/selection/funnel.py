@@ -16,6 +16,7 @@ from targetsel.errors import counted
 from targetsel.rules import formula as f
 from targetsel.rules.catalog_part import CatalogPart
 from targetsel.rules.plan import ClassFormulas, Condition
+from targetsel.scored.known_columns import REDSHIFT
 from targetsel.selection.evaluation import Filter, cost, holds
 from targetsel.selection.sources import Sources
 
@@ -103,14 +104,37 @@ class ConditionCounter:
     whole : bool
         Evaluate every condition on every source. Otherwise a source is dropped at the first
         condition that is not true, and only the cumulative counts are known.
+    with_redshifts : bool
+        Keep `known_redshifts`; the sources then have that column.
+
+    Attributes
+    ----------
+    known_redshifts : list of ndarray
+        Of the sources that pass all conditions before `not known` and are known, in pieces; NaN
+        where a redshift is not known.
     """
 
-    def __init__(self, target_class: ClassFormulas, part: CatalogPart, whole: bool = False) -> None:
+    def __init__(
+        self,
+        target_class: ClassFormulas,
+        part: CatalogPart,
+        whole: bool = False,
+        with_redshifts: bool = False,
+    ) -> None:
         self.name, self.conditions = target_class.name, part.in_order(target_class.conditions)
         self.whole = whole
         formulas = [each.formula for each in self.conditions]
         self._parts = [sorted(f.conjuncts(each), key=cost) for each in formulas]
         self._counts = np.zeros((4, len(formulas)), dtype=np.int64)
+        self._at_known = next(
+            (
+                c
+                for c, each in enumerate(self.conditions)
+                if each.step == "known" and with_redshifts
+            ),
+            None,
+        )
+        self.known_redshifts: list[np.ndarray] = []
         self._one_at_a_time = threading.Lock()
 
     def passing(self, sources: Sources) -> np.ndarray:
@@ -124,9 +148,12 @@ class ConditionCounter:
     def _in_turn(self, sources: Sources, counts: np.ndarray) -> np.ndarray:
         left = Filter(sources)
         for c, parts in enumerate(self._parts):
+            before = left.rows if c == self._at_known else None
             for part in parts:
                 left.keep(part)
             counts[0, c] = len(left)
+            if before is not None:
+                self._note_known(sources, np.setdiff1d(before, left.rows))
         passing = np.zeros(len(sources), dtype=bool)
         passing[left.rows] = True
         return passing
@@ -136,6 +163,8 @@ class ConditionCounter:
         true = [holds(each.formula, sources) for each in self.conditions]
         # Passing all conditions before each, and after each.
         before = list(itertools.accumulate(true, np.logical_and, initial=everyone))
+        if (k := self._at_known) is not None:
+            self._note_known(sources, np.flatnonzero(before[k] & ~true[k]))
         after = everyone
         for c, each in reversed([*enumerate(self.conditions)]):
             others = (before[c] & after) > true[c]
@@ -144,6 +173,12 @@ class ConditionCounter:
                 counts[row, c] = np.count_nonzero(mask)
             after = after & true[c]
         return before[-1]
+
+    def _note_known(self, sources: Sources, rows: np.ndarray) -> None:
+        if len(rows):
+            found = sources.take(rows).column(f.ColumnValue(REDSHIFT.name, "measured"))
+            with self._one_at_a_time:
+                self.known_redshifts.append(found)
 
     def left_out(self, n_sources: int) -> dict[Condition, int]:
         """The sources that each condition rejects of those that pass all conditions before it."""

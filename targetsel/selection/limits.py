@@ -15,7 +15,7 @@ from targetsel.rules.plan import ClassFormulas
 from targetsel.rules.rule_file import TargetClass
 from targetsel.rules.rules import Rules
 from targetsel.scored.columns import column_names
-from targetsel.scored.known_columns import KNOWN, drops_known
+from targetsel.scored.known_columns import KNOWN, REDSHIFT, WARNING, drops_known
 from targetsel.selection.membership import Membership
 from targetsel.sky.positions import SQUARE_DEGREES, Region, chord, coarser, unit_vectors
 from targetsel.tables.columns import floats
@@ -183,8 +183,11 @@ class Limits:
         Sources added of each class, and those of them that are kept.
     expected_true : ndarray, shape (C,)
         The sum of the probabilities of those that are kept.
-    known_kept : dict of str to int
-        Those of each class that are kept and have a spectrum already.
+    known_kept, failed_kept : dict of str to int
+        Those of each class that are kept and have a spectrum already; and those of which spectra
+        were taken that all failed.
+    known_redshifts : dict of str to list of ndarray
+        Redshifts of the former, in pieces.
     n_sources, n_targets : int
         Sources added, and those that any class keeps.
     overlaps : Counter of tuple of str
@@ -196,6 +199,8 @@ class Limits:
         self.passed, self.selected = np.zeros((2, len(classes)), dtype=np.int64)
         self.expected_true = np.zeros(len(classes))
         self.known_kept = dict.fromkeys(self.names, 0)
+        self.failed_kept = dict.fromkeys(self.names, 0)
+        self.known_redshifts: dict[str, list[np.ndarray]] = {name: [] for name in self.names}
         self.n_sources = self.n_targets = 0
         self._n_left = 0
         self.overlaps: Counter[tuple[str, ...]] = Counter()
@@ -239,10 +244,15 @@ class Limits:
             yield targets
 
     def _count_known(self, targets: Membership) -> None:
-        if drops_known(targets.sources.schema):
-            known = targets.sources.column(KNOWN.name).to_numpy()
-            for name, n in zip(self.names, targets.selected[known].sum(axis=0), strict=True):
-                self.known_kept[name] += int(n)
+        if not drops_known(targets.sources.schema):
+            return
+        known, failed = (targets.sources.column(each.name).to_numpy() for each in (KNOWN, WARNING))
+        redshift = floats(targets.sources.column(REDSHIFT.name))
+        for c, name in enumerate(self.names):
+            selected = targets.selected[:, c]
+            self.known_kept[name] += int((selected & known).sum())
+            self.failed_kept[name] += int((selected & failed).sum())
+            self.known_redshifts[name].append(redshift[selected & known])
 
     def _count_overlaps(self, selected: np.ndarray) -> None:
         several = selected[selected.sum(axis=1) > 1]

@@ -9,6 +9,7 @@ from pathlib import Path
 from targetsel.scored.known_match import KnownMatch
 from targetsel.selection.funnel import Funnel
 from targetsel.selection.guarantees import Guarantee
+from targetsel.selection.known_by_class import KnownOfClass
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,9 @@ class Selection:
         Which sources have a spectrum already, where files of spectra were given.
     cautions : tuple of str
         What the rules calculate is to be taken with care, such as nights years ahead.
+    known_of_classes : tuple of KnownOfClass
+        How many of each class have a spectrum already, and at which redshifts; one for each class
+        where files of spectra were given.
     """
 
     output: Path | None
@@ -93,3 +97,4 @@ class Selection:
     brightness: tuple[str, ...] = ()
     known: KnownMatch | None = None
     cautions: tuple[str, ...] = ()
+    known_of_classes: tuple[KnownOfClass, ...] = ()

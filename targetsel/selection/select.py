@@ -28,6 +28,7 @@ from targetsel.scored.known_match import KnownSpectra
 from targetsel.scored.simulated_training import caution_in
 from targetsel.selection.funnel import ConditionCounter, Funnel
 from targetsel.selection.guarantees import guaranteed, guarantees
+from targetsel.selection.known_by_class import KnownOfClass
 from targetsel.selection.limits import Limits
 from targetsel.selection.membership import Membership, check_unique
 from targetsel.selection.needed import n_not_needed
@@ -132,7 +133,7 @@ def select_from(
         )
     promises = guarantees(catalog, labelled)
     classes = guaranteed(catalog, promises)
-    counters = [ConditionCounter(each, catalog.part, whole=with_funnels) for each in classes]
+    counters = [ConditionCounter(each, catalog.part, with_funnels, True) for each in classes]
     limits = Limits(rules, classes)
     pieces = file.selected(classes, counters, columns_needed(wanted.classes, file.schema), threads)
     nothing = next(pieces)
@@ -158,10 +159,12 @@ def select_from(
                 name: _finite(asdict(each)) for name, each in promises.items()
             }
             sink.footer["funnels"] = [_counted(each) for each in funnels]
+            of_classes = _known_of_classes(counters, limits, len(file)) if catalog.known else ()
             if catalog.known is not None:
                 sink.footer["known"] = catalog.known.record | {
                     "left_out": _known_left_out(counters, len(file)),
                     "kept": limits.known_kept,
+                    "classes": [each.record for each in of_classes],
                 }
     summaries = tuple(
         ClassSummary(
@@ -188,6 +191,24 @@ def select_from(
         caution_in(file.footer),
         known=catalog.known,
         cautions=wanted.cautions,
+        known_of_classes=of_classes,
+    )
+
+
+def _known_of_classes(
+    counters: Sequence[ConditionCounter], limits: Limits, n_sources: int
+) -> tuple[KnownOfClass, ...]:
+    """What is known of the sources of each class."""
+    left_out = _known_left_out(counters, n_sources)
+    return tuple(
+        KnownOfClass.of(
+            each.name,
+            left_out.get(each.name),
+            limits.known_kept[each.name],
+            limits.failed_kept[each.name],
+            [*each.known_redshifts, *limits.known_redshifts[each.name]],
+        )
+        for each in counters
     )
 
 
