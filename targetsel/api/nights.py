@@ -190,6 +190,11 @@ def night(
     >>> plan = ts.night("emission.targets.parquet", "KPNO", "2027-03-14", exposure="20 min")
     >>> bool((plan.planned["plan_airmass"] < 2).all())
     True
+    >>> plan = ts.night(
+    ...     "emission.targets.parquet", "KPNO", "2027-03-14", exposure="20 min", page="plan.html"
+    ... )
+    >>> plan.remarks[-1]
+    'finder charts of 22 of 22 planned targets'
     """
     from dataclasses import replace
     from pathlib import Path

@@ -165,4 +165,5 @@ def _second(time: np.ndarray) -> str:
 
 
 def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.4g} min"
+    minutes = f"{seconds / 60:.1f}".removesuffix(".0")
+    return f"{seconds:.0f} s" if seconds < 120 else f"{minutes} min"

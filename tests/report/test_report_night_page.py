@@ -90,6 +90,14 @@ def test_what_is_listed_is_what_the_plan_says(plan):
     assert 1 / sine == pytest.approx(plan.planned["plan_airmass"], abs=1e-4)
 
 
+def test_exposures_are_in_minutes_to_a_tenth_and_short_ones_in_seconds():
+    table = sky(4).append_column("t", pa.array([90.0, 606.0, 1200.0, 4321.0]))
+    rows = PlannedExposures.of(plan_night(table, ASKED, "t"), ASKED).rows
+    assert sorted(each[HEADINGS.index("exposure")] for each in rows) == [
+        *("10.1 min", "20 min", "72 min", "90 s")
+    ]
+
+
 def test_a_night_without_targets_has_a_page_too(tmp_path):
     nothing = plan_night(sky().slice(0, 0), ASKED, "20 min")
     assert "No target is planned." in page_of(nothing, tmp_path).decode()
