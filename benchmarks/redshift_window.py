@@ -18,9 +18,6 @@ the sources with
   fifths of the sky's own galaxies, and chooses among the others: this is more than a survey has;
 - the same, but learnt from the catalog of --learn, such as that of the networks' own training.
 
-No tree is asked about a galaxy from which it learnt;
-- the same, but learnt from the catalog of --learn, such as that of the networks' own training.
-
 No tree is asked about a galaxy from which it learnt. Printed are the shares of lists that lie in
 the window, what the first way gains over the others, and at last the number of lists, of all
 windows and lengths, for which the 95 % interval of that is above 0, below, or neither. Sources

@@ -69,6 +69,7 @@ def test_columns_that_are_given_take_the_place_of_the_prediction(scored, tmp_pat
 
 @pytest.mark.parametrize("function", FITTERS["redrock"].functions)
 def test_redrock_reads_the_priors(function, scored, tmp_path, monkeypatch):
+    # No dependency of the tests, since it brings fitsio, which is under the GPL.
     priors = pytest.importorskip("redrock.priors")
     monkeypatch.setattr(np, "NaN", np.nan, raising=False)  # which Redrock 0.21 takes from NumPy 1
     write_for_fitter(scored, tmp_path / "priors.fits", "redrock", function)

@@ -1,4 +1,8 @@
-"""Files of redshifts from elsewhere: of qp, and tables."""
+"""Files of redshifts from elsewhere: of qp, and tables.
+
+Tests with qp itself run where `pip install qp-prob` was; it is no dependency of the tests, since it
+brings PyTables, blosc2 and ten more packages.
+"""
 
 import re
 
@@ -69,13 +73,29 @@ def test_what_qp_writes_has_the_quantiles_that_qp_gives(form, ending, tmp_path):
     assert found.quantiles[:, at] == pytest.approx(made.ppf(LEVELS[at]), abs=within)
 
 
-def test_qp_reads_what_we_write(tmp_path):
+@pytest.mark.parametrize("ending", [".hdf5", ".pq"])
+def test_qp_reads_what_we_write_and_we_read_what_it_writes_again(ending, tmp_path):
     qp = pytest.importorskip("qp")
-    levels = LEVELS[::4]
-    write_qp(tmp_path / "ours.hdf5", np.array(IDS), levels, norm.ppf(levels, MEANS[:, None], 0.02))
-    read = qp.read(str(tmp_path / "ours.hdf5"))
-    assert read.ppf(0.5).ravel() == pytest.approx(MEANS, abs=1e-9)
-    assert read.ancil["source_id"].tolist() == IDS
+    levels = np.arange(1, 100) / 100  # as `priors update --qp` has them
+    values = norm.ppf(levels, MEANS[:, None], 0.02)
+    write_qp(tmp_path / f"ours{ending}", np.array(IDS), levels, values)
+    read = qp.read(str(tmp_path / f"ours{ending}"))
+    assert np.ravel(read.ancil["source_id"]).tolist() == IDS
+    # qp adds quantiles at 0 and 1, in a straight line; those between are ours, bit for bit.
+    assert np.asarray(read.objdata["locs"])[:, 1:-1].tolist() == values.tolist()
+    assert read.ppf(levels) == pytest.approx(values, abs=1e-9)
+    for row in range(3):
+        at = np.linspace(values[row, 0], values[row, -1], 301)
+        # Between quantiles qp's density is not constant as ours.
+        below = np.interp(at, values[row], levels)
+        assert read[row].cdf(at).ravel() == pytest.approx(below, abs=1e-3)
+        density = norm.pdf(at[5:-5], MEANS[row], 0.02)
+        assert read[row].pdf(at[5:-5]).ravel() == pytest.approx(density, abs=0.02 * density.max())
+    read.write_to(str(tmp_path / f"theirs{ending}"))
+    again = read_distributions(tmp_path / f"theirs{ending}")
+    first = read_distributions(tmp_path / f"ours{ending}")
+    assert again.source_id.tolist() == IDS
+    assert again.quantiles == pytest.approx(first.quantiles, abs=1e-12)
 
 
 @pytest.mark.parametrize("name", ["redshift", "Z_PHOT", "z_spec"])
