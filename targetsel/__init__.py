@@ -58,6 +58,7 @@ if TYPE_CHECKING:  # what `_HOMES` says, for type checkers
     from targetsel.api.reports import evaluate as evaluate
     from targetsel.api.reports import randoms as randoms
     from targetsel.api.reports import selection_function as selection_function
+    from targetsel.api.rule_files import distil_rules as distil_rules
     from targetsel.api.rule_files import format_rules as format_rules
     from targetsel.api.rule_files import init_rules as init_rules
     from targetsel.api.rule_files import lint_rules as lint_rules
@@ -177,6 +178,7 @@ _HOMES = {
         "selection_function",
     ),
     "api.rule_files": (
+        "distil_rules",
         "format_rules",
         "init_rules",
         "lint_rules",

@@ -1,8 +1,8 @@
-"""Rule files begun, checked, formatted and locked, and what rules can say."""
+"""Rule files begun, checked, formatted, locked and distilled, and what rules can say."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from targetsel.rules.facts import RuleColumn
     from targetsel.rules.locking import LockedFolder
     from targetsel.rules.reference import Syntax
+    from targetsel.rules.rules import AnyRules
+    from targetsel.selection.plain_cuts import DistilledRules
+    from targetsel.tables.any_form import AnyTable
 
 
 @with_addresses("output")
@@ -274,3 +277,76 @@ def rule_schema(catalog: AnyPath | None = None) -> dict[str, Any]:
     from targetsel.rules.facts import facts_of
 
     return json_schema(facts_of(Path(catalog))[0])
+
+
+@with_addresses("output")
+def distil_rules(
+    scored: AnyTable,
+    rules: AnyRules,
+    name: str,
+    output: AnyPath = "cuts.yaml",
+    *,
+    cuts: int = 5,
+    columns: Sequence[str] = (),
+) -> DistilledRules:
+    """Write a class as a few cuts on the catalog alone, as `targetsel rules distil` does.
+
+    The cuts compare magnitudes, colours, one linear combination of them and sizes, and keep as
+    many sources as the class's list has: of these the most for which the class's claim is
+    probable, or, where it claims nothing, the most of its members. They are found on one half of
+    the sky, by HEALPix cells (or by galaxies, where the catalog has a column group_id), and what
+    they lose is measured on the other.
+
+    Parameters
+    ----------
+    scored : Scored, str, Path or table
+    rules : Rules, str, Path, dict, or a list of these
+    name : str
+        The target class.
+    output : str or Path
+        Rule file to write; there must be none yet.
+    cuts : int
+        The most cuts, 1 to 20.
+    columns : sequence of str
+        Columns of numbers to compare beside magnitudes, colours and sizes in arcsec.
+
+    Returns
+    -------
+    DistilledRules
+        The cuts, and purity and completeness of both lists, with 95 % intervals from resampling
+        cells of the sky.
+
+    Raises
+    ------
+    CatalogError
+        If the scored catalog cannot be read, lacks predictions or columns to compare, or has fewer
+        than 10 members on a half of the sky.
+    RuleError
+        If the rules cannot be understood, have no such class, or `cuts` is no number from 1 to 20.
+    OutputError
+        If the file is there already, or cannot be written.
+
+    See Also
+    --------
+    tune : The bound of a class for a number of targets.
+    select : Choose by the cuts, also from a catalog without scores.
+
+    Examples
+    --------
+    >>> import targetsel as ts
+    >>> old = {"OLD": {"priority": 1, "where": "P(d4000 > 1.1) > 0.2"}}
+    >>> loose = {"schema": "targetsel/rules/v1", "name": "loose", "classes": old}
+    >>> told = ts.distil_rules("catalog.scored.parquet", loose, "OLD", "old-cuts.yaml", cuts=2)
+    >>> len(told.cuts) <= 2
+    True
+    >>> len(ts.select("catalog.parquet", told.rules)) > 0
+    True
+    """
+    from targetsel.errors import RuleError
+    from targetsel.rules.rules import Rules
+    from targetsel.selection.plain_cuts import MOST_CUTS, distil
+
+    if str(cuts) not in map(str, range(1, MOST_CUTS + 1)):  # whatever its type
+        raise RuleError(f"cuts is {cuts!r}; expected a whole number from 1 to {MOST_CUTS}.")
+    columns = [columns] if isinstance(columns, str) else [*columns]
+    return distil(scored, Rules.of(rules), name, Path(output), cuts, columns)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from targetsel.api.rule_files import (
+    distil_rules,
     format_rules,
     init_rules,
     lint_rules,
@@ -17,6 +18,7 @@ from targetsel.api.rule_files import (
     rule_functions,
     rule_schema,
 )
+from targetsel.cli.options import ClassOption, FoundScoredArgument, RulesOption
 from targetsel.cli.terminal import print_table, say, say_error
 from targetsel.documents.document import read_text
 from targetsel.errors import RuleError, counted
@@ -179,6 +181,32 @@ def lock(
         f"{counted(len(found.rules.classes), 'class', 'classes')} of "
         f"{counted(len(found.files), 'rule file')} written to {found.path}"
     )
+
+
+@app.command()
+def distil(
+    rules: RulesOption,
+    class_: ClassOption,
+    scored: FoundScoredArgument,
+    cuts: Annotated[int, typer.Option(min=1, max=20, help="The most cuts.")] = 5,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(help="Column to compare, too; give the option once for each."),
+    ] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Rule file to write.")] = Path(
+        "cuts.yaml"
+    ),
+) -> None:
+    """Write a class as a few cuts on magnitudes, colours and sizes, and say what that loses.
+
+    The cuts need no images: 'select' applies them to a catalog without scores. They are found on
+    one half of the sky and measured on the other.
+
+    Example:
+        targetsel rules distil --rules emission --class STAR_FORMING --cuts 3
+    """
+    say(distil_rules(scored, rules, class_, output, cuts=cuts, columns=column or ()))
+    say(f"written to {output}")
 
 
 @app.command()

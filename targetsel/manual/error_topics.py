@@ -76,6 +76,7 @@ TOPICS: dict[str, dict[str, str]] = {
         "Guaranteed purity": "selection.guarantees",
         "Claims about spectra": "selection.claims",
         "Density, differences, budgets": "selection.reports cli.reports",
+        "Cuts on the catalog alone": "selection.plain_cuts selection.plain_quantities",
         "Pictures and contact sheets": "report.source report.sheet plots",
         "Pages of inspection, and notes": "inspection api.inspection cli.inspection",
     },

@@ -22,7 +22,7 @@ TASKS = {
     ),
     "Rule files": (
         *("init_rules", "lint_rules", "format_rules", "lock_rules"),
-        *("rule_columns", "rule_functions", "rule_schema"),
+        *("rule_columns", "rule_functions", "rule_schema", "distil_rules"),
     ),
     "Cutouts and spectra": (
         *("pack", "survey", "fetch_surveys", "fetch_catalog", "fetch_cutouts", "fetch_spectra"),

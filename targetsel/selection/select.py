@@ -41,6 +41,7 @@ from targetsel.selection.target_list import (
     provenance,
     target_table,
 )
+from targetsel.selection.unscored import with_pixels
 from targetsel.sky.external_files import Ids
 from targetsel.tables.any_form import AnyTable, paths_in
 from targetsel.tables.files import check_table_output, disk_errors
@@ -70,6 +71,7 @@ def select(
     Parameters
     ----------
     scored : Path, or a scored catalog in memory
+        One without scores will do for rules on its own columns; it is read into memory then.
     rules : Rules
         Rules of one file, or of several (`Rules.together`).
     output : Path
@@ -102,7 +104,7 @@ def select(
     """
     paths = paths_in([scored])
     check_table_output(output, (*paths, *(labelled or ()), *(known.paths if known else ())))
-    with scored_catalog(scored, rules, known=known) as catalog:
+    with scored_catalog(with_pixels(scored, rules), rules, known=known) as catalog:
         file = catalog.file
         file.schema = with_brightness(file.schema, brightness, next(iter(paths), None))
         found = select_from(catalog, output, threads, labelled, with_funnels)

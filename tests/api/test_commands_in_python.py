@@ -35,6 +35,7 @@ PYTHON = {  # what does in Python what a command does, where it is not a functio
     "priors update": "update_priors",
     "priors write": "write_priors",
     "rules columns": "rule_columns",
+    "rules distil": "distil_rules",
     "rules fmt": "format_rules",
     "rules functions": "rule_functions",
     "rules init": "init_rules",
@@ -67,6 +68,7 @@ RENAMED_IN = {
     "randoms": {"per_deg2": "points"},  # a number in place of a path
     "score": {"uncalibrated": "calibrated"},  # flags of commands are off by default
     "select": {"dry_run": ""},  # as without `output`
+    "rules distil": {"class_": "name", "column": "columns"},
     "selection-function": {"map_": "map_output"},
     "status": {"json": ""},  # how it prints
     "show": {"id": "source_id", "all_": "", "predictions": ""},  # of `show_all`
