@@ -65,6 +65,10 @@ def say_partitions(run: PartitionedRun) -> None:
     """Say what a run did, and how to go on; exit status 3 if some partitions failed."""
     for name, count in run.statuses.items():
         say(f"{count:>10,}  {name}")
+    for remark in run.remarks:
+        say(remark)
+    for caution in run.cautions:
+        say(f"caution: {caution}")
     say(f"{run.n_done:,} of {counted(len(run.states), 'partition')} are done, {run.n_rows:,} rows")
     say_failed(run.failed)
     if run.is_finished:

@@ -102,6 +102,16 @@ class PartitionedRun:
         """Sources by status."""
         return self.counted("statuses")
 
+    @property
+    def remarks(self) -> list[str]:
+        """What to know of the parts that are done, a sentence each."""
+        return sorted(self.counted("remarks"))
+
+    @property
+    def cautions(self) -> list[str]:
+        """Why what was written may be wrong or of less use, a sentence each."""
+        return sorted(self.counted("cautions"))
+
     def counted(self, fact: str) -> dict[str, int]:
         """The sums of several numbers over the parts that are done, by name, the largest first."""
         counts: Counter[str] = Counter()

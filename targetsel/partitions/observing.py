@@ -115,8 +115,12 @@ def work_of(job: Job) -> Work:
                 f"{job.output}: its spectrograph or columns have changed since the job began. "
                 "Begin another job, in another folder."
             )
-        statuses = write_observed(path, observation, output).statuses
-        return {"rows": statuses.total(), "statuses": dict(statuses)}
+        run = write_observed(path, observation, output)
+        rows = run.statuses.total()
+        said = {"remarks": dict.fromkeys(run.nights, rows)}
+        if run.caution:
+            said["cautions"] = {run.caution: rows}
+        return {"rows": rows, "statuses": dict(run.statuses), **said}
 
     return partial(write_part, job, catalog, write=write)
 

@@ -58,6 +58,19 @@ def test_partitions_hold_the_rows_of_the_whole_catalog_observed(observe, scored_
         assert file.schema.field("exposure_time_halpha").metadata[b"unit"] == b"s"
 
 
+def test_cautions_and_remarks_of_partitions_are_those_of_the_whole_catalog(
+    observe, scored_folder, monkeypatch
+):
+    monkeypatch.setattr("targetsel.observing.observation.aperture_in", lambda _: 3.0)
+    words = {"spectrograph": "desi", "site": "kpno", "night": ("2027-01-10",)}
+    found = observe(**words)
+    whole = ts.observe(ts.read(scored_folder, "scored")[:], **{**WORDS, **words}).run
+    assert found.remarks == sorted(whole.nights)
+    assert whole.nights
+    assert found.cautions == [whole.caution]
+    assert whole.caution.startswith("line strengths are of the light in a fiber of 3 arcsec")
+
+
 def test_shards_and_commands_write_the_same_bytes(
     observe, scored_folder, tmp_path, monkeypatch, capsys
 ):
