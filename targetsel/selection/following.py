@@ -50,7 +50,8 @@ def bounds_by_quantiles(
 
 def without_light(names: Iterable[str], sources: Sources) -> np.ndarray:
     """Whether a source lacks the light or the dust that some of these names need, shape (N,)."""
-    following = sources.following
+    names = {*names}
+    following = sources.following if sources.follows(names) else None
     if following is None or not any(n in following and following.needs_light(n) for n in names):
         return np.zeros(len(sources), dtype=bool)
     continuum, reddening = sources.light()

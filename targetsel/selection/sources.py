@@ -35,6 +35,7 @@ from targetsel.spectrographs.following import (
     CONTINUUM,
     REDDENING,
     Following,
+    of_line,
     stored_following,
 )
 from targetsel.tables.columns import floats, in_one_piece
@@ -201,8 +202,18 @@ class Sources:
 
     @cached_property
     def following(self) -> Following | None:
-        """How quantities of observed lines follow from proxies; None where there are none."""
+        """How quantities of observed lines follow from proxies; None where they do not.
+
+        Only to be asked for with such a quantity: its columns are not read for others.
+        """
         return stored_following(self._whole.schema)
+
+    def follows(self, names: Iterable[str]) -> bool:
+        """Whether any of some quantities follows from proxies."""
+        lines = [name for name in names if of_line(name)]
+        return (
+            bool(lines) and self.following is not None and any(n in self.following for n in lines)
+        )
 
     def drawn(self, names: Iterable[str]) -> tuple[str, ...]:
         """The proxies of which some names have draws, their own or others that they follow from.
@@ -211,7 +222,7 @@ class Sources:
         the most even ones then.
         """
         names = {*names}
-        if self.following is None or not any(name in self.following for name in names):
+        if not self.follows(names) or self.following is None:
             return tuple(name for name in self.posterior.names if name in names)
         wanted = self.following.drawn(names)
         found = [name for name in self.posterior.names if name in wanted]
@@ -225,8 +236,9 @@ class Sources:
     def light(self) -> tuple[np.ndarray, np.ndarray]:
         """Continuum in the fiber [nJy], shape (N, B), and E(B-V) [mag], shape (N,)."""
         assert self.following is not None
-        continuum = self._matrix(CONTINUUM, len(self.following.centres))
-        return continuum.astype(np.float64), self._array("number", REDDENING, floats)
+        continuum = self._matrix(CONTINUUM, len(self.following.centres)).astype(np.float64)
+        continuum = np.where(continuum > 0, continuum, np.nan)
+        return continuum, self._array("number", REDDENING, floats)
 
     def _group(self) -> np.ndarray:
         """The group of each source in the copula, shape (N,); -1 where it is missing."""
@@ -344,7 +356,8 @@ def columns_read(formula: f.Formula, schema: pa.Schema) -> set[str]:
             }  # the median says whether it is missing
         elif isinstance(part, f.Probability):
             involved = f.proxies(part)
-            following = stored_following(schema)
+            lines = any(of_line(name) for name in involved)
+            following = stored_following(schema) if lines else None
             if following is not None and any(name in following for name in involved):
                 read |= {CONTINUUM, REDDENING, *(name + QUANTILES for name in involved)}
                 involved = following.drawn(involved)

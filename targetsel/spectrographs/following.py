@@ -20,9 +20,12 @@ import pyarrow as pa
 
 from targetsel.errors import CatalogError, TargetselError
 from targetsel.spectra.photoz import PHOTOZ
+from targetsel.spectra.proxies import QUANTILES
 from targetsel.spectrographs.continuum import arriving
 from targetsel.spectrographs.lines import QUANTITIES, Line, ObservedLine
 from targetsel.spectrographs.spectrograph import Exposure, Spectrograph
+from targetsel.tables.parquet import footer_in
+from targetsel.tables.types import held, is_list, is_number
 
 CONTINUUM, REDDENING = "observed_continuum", "observed_ebv"
 NOTE = "follows"  # key in the metadata of the column `CONTINUUM`
@@ -146,16 +149,43 @@ def stored_following(schema: pa.Schema) -> Following | None:
     CatalogError
         If it is damaged, or was lost.
     """
-    if CONTINUUM not in schema.names or REDDENING not in schema.names:
+    missing = [name for name in (CONTINUUM, REDDENING) if name not in schema.names]
+    if missing and (len(missing) == 1 or _is_of_predictions(schema)):
+        raise CatalogError(
+            f"column '{missing[0]}', which observe wrote and P() needs, is missing. Restore it "
+            "from the original with 'targetsel restore', or observe the scored catalog again."
+        )
+    if missing:
         return None
-    note = (schema.field(CONTINUUM).metadata or {}).get(NOTE.encode())
+    field, dust = schema.field(CONTINUUM), schema.field(REDDENING)
+    note = (field.metadata or {}).get(NOTE.encode())
     if note is None:
         raise CatalogError(
             f"column '{CONTINUUM}': has lost what observe noted there of the spectrograph, which "
             "P() needs, when another program wrote the file. Restore it from the original with "
             "'targetsel restore', or observe the scored catalog again."
         )
-    return _read(note)
+    found = _read(note)
+    width = len(found.centres)
+    is_light = is_list(field.type) and is_number(field.type.value_type)
+    if not is_light or getattr(field.type, "list_size", width) not in (width, -1):
+        raise CatalogError(
+            f"column '{CONTINUUM}': holds {held(field.type)}; expected lists of {width} numbers. "
+            "Observe the scored catalog again."
+        )
+    if not is_number(dust.type):
+        raise CatalogError(
+            f"column '{REDDENING}': holds {held(dust.type)}; expected numbers. Observe the scored "
+            "catalog again."
+        )
+    return found
+
+
+def _is_of_predictions(schema: pa.Schema) -> bool:
+    """Whether the footer of a catalog says that it was observed at predicted redshifts."""
+    observed = footer_in(schema.metadata).get("observed")
+    redshift = observed.get("redshift") if isinstance(observed, dict) else None
+    return isinstance(redshift, list) and PHOTOZ + QUANTILES in redshift
 
 
 @lru_cache(maxsize=8)

@@ -103,3 +103,21 @@ def test_a_damaged_note_is_refused_in_one_line(change, tmp_path):
 def test_a_note_that_is_none_is_refused(note):
     with pytest.raises(CatalogError, match="its metadata describe no observation"):
         stored_following(schema(note))
+
+
+@pytest.mark.parametrize(
+    ("column", "kind"),
+    [
+        (CONTINUUM, pa.string()),
+        (CONTINUUM, pa.float32()),
+        (CONTINUUM, pa.list_(pa.float32(), 2)),
+        (CONTINUUM, pa.list_(pa.string(), 3)),
+        (REDDENING, pa.string()),
+    ],
+)
+def test_columns_of_another_kind_are_refused(column, kind, tmp_path):
+    told = schema(following(simple(tmp_path)).note)
+    k = told.get_field_index(column)
+    changed = told.set(k, pa.field(column, kind, metadata=told.field(k).metadata))
+    with pytest.raises(CatalogError, match=f"column '{column}': holds .*; expected"):
+        stored_following(changed)
