@@ -99,6 +99,7 @@ NOT_RUN: dict[str, str] = {
     "novelty": _SKIES,
     "other_surveys": "trains networks on skies of two surveys for ten minutes",
     "partitions": "kills processes, and takes a quarter of an hour",
+    "plain_cuts": _SKIES,
     "planted_class": "gives shares of 50 repeats, which take long",
     "predictability": _SKIES,
     "priors": _SKIES + ", and fits spectra",

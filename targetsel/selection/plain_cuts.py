@@ -194,6 +194,10 @@ class _Sample:
                     f"{file.path}: {n:,} sources were not needed when it was scored, so that "
                     "nothing is known of them. Score the catalog without --rules."
                 )
+            if not len(file):
+                raise CatalogError(
+                    f"{file.path}: has no sources, and cuts are found from some. Name another."
+                )
             table, wanted, claims = _predicted(catalog, name)
             targets = preview(catalog).table
             chosen = ((targets["target_bits"].to_numpy() >> rules[name].bit) & 1).astype(bool)

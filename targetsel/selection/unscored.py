@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from targetsel.errors import RuleError
+from targetsel.errors import CatalogError, RuleError
 from targetsel.rules.plan import plan
 from targetsel.rules.rules import Rules
 from targetsel.scored.columns import CATALOG, is_scored, scored_columns
-from targetsel.sky.catalog import HEALPIX, Catalog
+from targetsel.sky.catalog import HEALPIX, Catalog, CatalogFile
 from targetsel.tables.any_form import AnyTable, paths_in, table_of
 from targetsel.tables.formats import open_table
 from targetsel.tables.parquet import FOOTER_KEY
@@ -37,8 +37,14 @@ def with_pixels(scored: AnyTable, rules: Rules) -> AnyTable:
     paths = [Path(each) for each in paths_in([scored])]
     if paths and not paths[0].is_file():
         return scored
-    schema = open_table(paths[0]).schema if paths else table_of(scored, "the catalog").schema
-    if is_scored(schema) or HEALPIX.name in schema.names:
+    try:
+        schema = open_table(paths[0]).schema if paths else table_of(scored, "the catalog").schema
+        if is_scored(schema) or HEALPIX.name in schema.names:
+            return scored
+        CatalogFile.open(scored)
+    except CatalogError:  # no catalog either: whoever opens it as a scored one says what it is
+        if paths and ".csv" in paths[0].suffixes:
+            raise
         return scored
     try:
         plan(rules, _with(schema, [HEALPIX]))

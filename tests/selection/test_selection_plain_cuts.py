@@ -106,6 +106,25 @@ def test_class_with_too_few_members_is_refused(scored, tmp_path):
     assert not (tmp_path / "cuts.yaml").exists()
 
 
+def test_catalog_without_rows_is_refused(scored, tmp_path):
+    table = pq.read_table(scored).slice(0, 0)
+    write_table(table, tmp_path / "none.scored.parquet", footer(table.schema))
+    with pytest.raises(CatalogError, match="has no sources"):
+        told(tmp_path / "none.scored.parquet", tmp_path / "cuts.yaml")
+
+
+def test_catalog_without_scores_is_refused_where_rules_need_them(scored, tmp_path):
+    plain = tmp_path / "plain.csv"
+    names = ["source_id", "ra", "dec", "gmag"]
+    pq.read_table(scored, columns=names).to_pandas().to_csv(plain, index=False)
+    with pytest.raises(CatalogError, match="CSV has no place"):
+        select(plain, Rules.parse(RULES), tmp_path / "out.parquet")
+    found = select(plain, Rules.parse(rule_text("gmag < 19")), tmp_path / "out.parquet")
+    assert 0 < found.n_targets < N
+    with pytest.raises(RuleError, match="unknown column 'gmagg'"):
+        select(plain, Rules.parse(rule_text("gmagg < 19")), tmp_path / "out.parquet")
+
+
 @pytest.mark.parametrize("column", ["nosuch", "ew_halpha"])
 def test_column_that_the_catalog_alone_does_not_have_is_refused(scored, tmp_path, column):
     with pytest.raises(CatalogError, match=f"'{column}' is no column of the catalog alone"):
