@@ -184,7 +184,7 @@ def read_fits(
         with reading(str(place), CutoutError, "a FITS image", "Fetch it again or remove it."):
             counts = hdu.data
             invvar = None if weights is None else weights.data
-            mask = _mask_of(hdus, known)
+            mask = _mask_of(hdus, known, place)
         header = header_of(hdus, hdu)
         grid = _grid_of(hdu.header)
         wcs = grid if _has_place(hdu.header) else None
@@ -206,10 +206,17 @@ def read_fits(
     return Image(flux, bands, scale, wcs, invvar is not None, centre, lie_at(wcs, x, y))
 
 
-def _mask_of(hdus: Iterable[Any], known: KnownImages | None) -> tuple[np.ndarray, Any] | None:
+def _mask_of(
+    hdus: Iterable[Any], known: KnownImages | None, place: Path | str
+) -> tuple[np.ndarray, Any] | None:
     """The plane of masks, and the numbers of the survey's bits in it; None without either.
 
     Headers of HSC and LSST number their bits themselves, and leave out those that never occur.
+
+    Raises
+    ------
+    CutoutError
+        If one of these is the number of no bit.
     """
     if known is None or not known.mask_bits:
         return None
@@ -217,7 +224,12 @@ def _mask_of(hdus: Iterable[Any], known: KnownImages | None) -> tuple[np.ndarray
         labels = set().union(*(_words(_value(hdu.header, label)) for label in LABELS))
         if number and hdu.is_image and hdu.shape and labels & MASKS:
             planes = [(key[3:], bit) for key, bit in hdu.header.items() if key[:3] == "MP_"]
-            told = {name: bit for name, bit in planes if bit in range(63)}
+            if wrong := [each for each in planes if each[1] not in range(63)]:
+                raise CutoutError(
+                    f"{place}: MP_{wrong[0][0]} in the header of its mask is '{wrong[0][1]}', "
+                    "expected the number of a bit, 0 to 62. Correct it, or leave --survey out."
+                )
+            told = {name: int(bit) for name, bit in planes}
             bits = {name: told[name] for name in known.mask_bits if name in told}
             return hdu.data, bits if told else known.mask_bits
     return None

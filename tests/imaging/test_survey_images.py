@@ -117,6 +117,16 @@ def test_numbers_of_bits_in_the_mask_go_before_those_of_the_card(tmp_path):
     assert not masked(tmp_path, 1, {"MP_SAT": 7, "HIERARCH MP_DETECTED": 1}).any()
 
 
+def test_the_number_of_a_bit_may_be_written_as_a_float(tmp_path):
+    assert masked(tmp_path, 7, {"MP_SAT": 7.0}).sum() == 1
+
+
+@pytest.mark.parametrize("number", ["seven", -1, 70, 7.5])
+def test_a_number_of_no_bit_is_refused(number, tmp_path):
+    with pytest.raises(CutoutError, match=rf"MP_SAT .* is '{number}', expected the number of a b"):
+        masked(tmp_path, 7, {"MP_SAT": number})
+
+
 def test_without_a_survey_masks_are_passed_over(tmp_path):
     masked(tmp_path, HSC.mask_bits["SAT"])
     assert np.isfinite(one(Folder.open(tmp_path, zeropoint=27.0))).all()
