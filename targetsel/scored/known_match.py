@@ -136,6 +136,13 @@ class KnownMatch:
             if not each.n_by_id + each.n_by_position
         ]
         said += [
+            f"all {counted(n, 'spectrum', 'spectra')} in {each.name} that belong to a source have "
+            "a warning or no redshift, so that none makes it known: check the columns of "
+            "redshifts and warnings"
+            for each in self.files
+            if (n := each.n_by_id + each.n_by_position) and each.n_failed == n
+        ]
+        said += [
             f"{each.name}: its column '{each.unread}' may mark bad redshifts, and was not read: "
             "cut the table to good ones first if it does"
             for each in self.files
@@ -294,6 +301,12 @@ def add_known(file: ScoredFile, known: KnownSpectra | None) -> KnownMatch | None
     """
     if known is None:
         return None
+    ours = {path.resolve() for path in paths_in([file.opened_from])}
+    if ours & {path.resolve() for path in known.paths}:
+        raise CatalogError(
+            f"{file.path}: is the catalog itself, all of whose sources --known would leave out. "
+            "Name a table of spectra that were taken."
+        )
     for column in COLUMNS:
         if column.name in file.schema.names:
             raise CatalogError(

@@ -61,6 +61,7 @@ def test_several_files_and_another_radius_are_taken(targetsel, here):
     ("words", "said"),
     [
         (("--known", "none.fits"), "none.fits: no such file"),
+        (("--known", "a.scored.parquet"), "is the catalog itself"),
         (("--known", "a.scored.parquet", "--truth", "t.parquet"), "--labelled is missing"),
         (("--known", "spec.parquet", "--known-radius", "90"), "up to 60"),
         (("--known", "spec.parquet", "-o", "spec.parquet"), "spec.parquet"),

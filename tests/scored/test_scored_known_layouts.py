@@ -176,3 +176,9 @@ def test_positions_that_are_all_missing_are_refused():
 def test_a_file_given_twice_counts_once(tmp_path):
     path = write(tmp_path / "zall.fits", ZCATALOG=catalog_of_desi())
     assert matched(path, path)[0] == matched(path)[0]
+
+
+def test_spectra_that_all_failed_are_a_caution():
+    found, rows = matched(pa.table({"ra": RA, "dec": DEC, "z": np.full(N, np.nan)}))
+    assert not any(rows["known"])
+    assert "all 6 spectra in the known spectra that belong to a source have" in found.cautions[0]
