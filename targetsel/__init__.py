@@ -37,6 +37,7 @@ if TYPE_CHECKING:  # what `_HOMES` says, for type checkers
     from targetsel.api.images import pack as pack
     from targetsel.api.images import show_cutouts as show_cutouts
     from targetsel.api.inspection import inspect as inspect
+    from targetsel.api.inspection import inspect_merge as inspect_merge
     from targetsel.api.mock_skies import demo as demo
     from targetsel.api.mock_skies import mock_sky as mock_sky
     from targetsel.api.nights import night as night
@@ -141,7 +142,10 @@ _HOMES = {
         "pack",
         "show_cutouts",
     ),
-    "api.inspection": ("inspect",),
+    "api.inspection": (
+        "inspect",
+        "inspect_merge",
+    ),
     "api.mock_skies": (
         "demo",
         "mock_sky",

@@ -21,6 +21,7 @@ from targetsel.scoring import DEFAULT
 
 if TYPE_CHECKING:
     from targetsel.imaging.store import CutoutStore
+    from targetsel.inspection.merging import MergedNotes
     from targetsel.inspection.page import InspectionPage
 
 
@@ -109,3 +110,47 @@ def inspect(
         KnownSpectra.of(known, known_radius),
     )
     return write_inspection(asked, Path(output))
+
+
+@with_addresses("output")
+def inspect_merge(notes: AnyPaths, output: AnyPath | None = None) -> MergedNotes:
+    """Join notes of several people by source, as `targetsel inspect-merge`.
+
+    Parameters
+    ----------
+    notes : str, Path, or several
+        CSV files that pages of `inspect` or DESI's prospect exported.
+    output : str or Path, optional
+        Table to write, in the format of its ending; by default it stays in memory.
+
+    Returns
+    -------
+    MergedNotes
+        Its `table` has a row for each source; its `agreements` tell how far every two people, and
+        last all, agree on the quality.
+
+    Raises
+    ------
+    CatalogError
+        If a file cannot be read as notes, or there are none.
+    OutputError
+        If the table cannot be written.
+
+    See Also
+    --------
+    inspect : Writes the pages.
+    select : Takes the table by ``known``.
+
+    Examples
+    --------
+    >>> import targetsel as ts
+    >>> for who, quality in {"ada": 4, "bea": 3}.items():
+    ...     line = f"119,{who},{quality},0.0254"
+    ...     _ = open(f"{who}.csv", "w").write(f"source_id,VI_scanner,VI_quality,VI_z\\n{line}\\n")
+    >>> merged = ts.inspect_merge(["ada.csv", "bea.csv"])
+    >>> merged.table["quality"].to_pylist(), merged.n_disputes
+    ([3.5], 0)
+    """
+    from targetsel.inspection.merging import merge_notes
+
+    return merge_notes(paths_of(notes), path_of(output))

@@ -43,6 +43,7 @@ GROUPS = {
     "Look": {
         "show": "predictions:show",
         "inspect": "inspection:inspect",
+        "inspect-merge": "inspection:inspect_merge",
         "evaluate": "predictions:evaluate",
         "compare": "predictions:compare",
         "density": "reports:density",

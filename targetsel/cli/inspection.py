@@ -14,7 +14,8 @@ from targetsel.cli.options import (
     KnownRadiusOption,
     only_scored_file,
 )
-from targetsel.cli.terminal import say
+from targetsel.cli.terminal import print_table, say, say_written
+from targetsel.documents.text_table import number
 from targetsel.errors import counted
 from targetsel.scoring import DEFAULT
 
@@ -86,3 +87,37 @@ def inspect(
         f"{counted(page.n_targets, 'target')}, {page.n_bytes / 1e6:.2f} MB. Open {page.path} in a "
         "browser."
     )
+
+
+def inspect_merge(
+    notes: Annotated[
+        list[Path], typer.Argument(help="CSV files of notes: of these pages, or of prospect.")
+    ],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="Table to write, in the format of its ending."),
+    ],
+) -> None:
+    """Join the NOTES of several people by source, and tell how far they agree.
+
+    'targetsel select --known' takes the table: known are then the sources to which people gave
+    a redshift, undisputed and of a mean quality of 2.5 or more.
+
+    Example:
+        targetsel inspect-merge ada.csv bea.csv -o inspected.parquet
+    """
+    from targetsel.api import inspection as api
+
+    merged = api.inspect_merge(notes, output)
+    rows = [
+        (
+            f"{each.one} and {each.other}" if each.other else "all",
+            f"{each.n_sources:,}",
+            number(each.share, ".3f") if each.n_sources else "",
+            number(each.kappa, ".3f") if each.kappa == each.kappa else "",
+        )
+        for each in merged.agreements
+    ]
+    print_table(("quality by", "sources", "same", "kappa"), rows)
+    say(f"{counted(len(merged.table), 'source')}, {merged.n_disputes:,} of them disputed")
+    say_written(output)

@@ -277,6 +277,12 @@ def _latents() -> Columns:
     return LATENTS.columns
 
 
+def _inspected() -> Columns:
+    from targetsel.inspection.merging import COLUMNS
+
+    return COLUMNS
+
+
 def _ids() -> Columns:
     from targetsel.handoff.export import ID_MAP
 
@@ -312,6 +318,8 @@ KINDS = (
                _observed),
     KindOfFile("plan of a night", "night", "The target list in the order of the night, with these "
                "columns after its own.", _planned),
+    KindOfFile("inspected sources", "inspect-merge", "A row is a source that people inspected.",
+               _inspected),
     KindOfFile("calibrated widths", "lines apply", "The scored catalog, with these columns after "
                "its own.", _calibrated),
     KindOfFile("measured lines", "spectra measure", "A row is a spectrum.", _measured),

@@ -39,7 +39,7 @@ TASKS = {
     ),
     "Large catalogs": ("partition", "score_catalog", "select_catalog", "status"),
     "Hand-off": ("export", "assign", "import_assignment", "restore"),
-    "Looking": ("show", "show_all", "show_cutouts", "inspect", "progress", "docs"),
+    "Looking": ("show", "show_all", "show_cutouts", "inspect", "inspect_merge", "progress", "docs"),
     "The walk, step by step": (
         *("choose_targets", "cut_out", "measure", "score_rows", "apply_rules", "rank"),
     ),
@@ -50,6 +50,7 @@ PARTS = {
     "handoff.export": ("ReadBack",),
     "handoff.simulation": ("PointingForecast",),
     "imaging.store": ("Packed",),
+    "inspection.merging": ("Agreement",),
     "nights.adding": ("VisibleSources",),
     "nights.plan": ("NightPlan",),
     "report.figures": ("Figure", "Figures"),

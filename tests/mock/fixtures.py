@@ -21,6 +21,8 @@ from tests.spectra.published_stand_in import fitted_pca, module_of
 N_SOURCES = 300
 # Files of users and of authors that the demonstration lacks, with their writers.
 STAND_INS: dict[str, Callable[[Path], object]] = {
+    "ada.csv": lambda path: path.write_text("source_id,VI_quality,VI_z\n119,4,0.0254\n"),
+    "bea.csv": lambda path: path.write_text("source_id,VI_quality,VI_z\n119,3,0.0255\n"),
     "catalog.fits": lambda path: Table.read(path.with_suffix(".parquet")).write(path),
     "0057.pth": module_of,
     "latent_pca.pkl": fitted_pca,

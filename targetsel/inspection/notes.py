@@ -1,0 +1,154 @@
+"""Notes of people who inspected targets: the CSV files that pages export, and those of prospect.
+
+The columns are those of desihub/prospect, the first fifteen; behind them stand ours.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from targetsel.errors import CatalogError, absent
+
+ISSUES = {"R": "redshift", "C": "class", "S": "spectrum"}
+QUALITIES = range(5)
+NEEDED = ("VI_quality",)
+IDS = ("source_id", "TARGETID")  # the first that says something
+LONGEST = 100_000  # characters of a cell
+
+
+@dataclass(frozen=True)
+class Note:
+    """What one person noted of one source.
+
+    Attributes
+    ----------
+    source_id, scanner : str
+    quality : int or None
+        4: confident, to 0: nothing there.
+    issue : str
+        Some of the letters R, C and S.
+    redshift : float
+        NaN where none was given.
+    kind : str
+        Type of the source, such as GALAXY; empty where none was given.
+    comment : str
+    position : tuple of two floats
+        ra, dec [deg, ICRS]; NaN where the file lacks them.
+    time : str
+        When it was made, as ISO 8601; empty where it is not known.
+    """
+
+    source_id: str
+    scanner: str
+    quality: int | None
+    issue: str
+    redshift: float
+    kind: str
+    comment: str
+    position: tuple[float, float]
+    time: str
+
+
+def read_notes(path: Path) -> list[Note]:
+    """The notes in a CSV file; those without a name are of a person named as the file.
+
+    Raises
+    ------
+    CatalogError
+        If the file is missing, no CSV of notes, or holds a value that no note has.
+    """
+    if not path.is_file():
+        raise CatalogError(
+            absent(path) if not path.exists() else f"{path}: is a folder. Name files."
+        )
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (UnicodeDecodeError, OSError) as error:
+        raise CatalogError(
+            f"{path}: cannot be read as text in UTF-8 ({error}). Export the notes again."
+        ) from error
+    csv.field_size_limit(LONGEST)
+    try:
+        rows = list(csv.reader(text.splitlines(keepends=True), strict=True))
+    except csv.Error as error:
+        raise CatalogError(f"{path}: is no CSV ({error}). Export the notes again.") from error
+    names = rows[0] if rows else []
+    if not {*NEEDED} <= {*names} or not {*IDS} & {*names}:
+        raise CatalogError(
+            f"{path}: has the columns {', '.join(names)[:200] or 'none'}; expected VI_quality, and "
+            "source_id or TARGETID, as pages of 'targetsel inspect' and prospect export them."
+        )
+    if len({*names}) < len(names):
+        raise CatalogError(f"{path}: has several columns of one name. Export the notes again.")
+    return list(_notes(rows, path))
+
+
+def _notes(rows: Sequence[Sequence[str]], path: Path) -> Iterator[Note]:
+    names = rows[0]
+    for number, row in enumerate(rows[1:], 2):
+        place = f"{path}, row {number}"
+        if not row:
+            continue
+        if len(row) != len(names):
+            raise CatalogError(
+                f"{place}: has {len(row)} cells, expected {len(names)}. Export the notes again."
+            )
+        cells = {name: cell.strip() for name, cell in zip(names, row, strict=True)}
+        source_id = next((cells[name] for name in IDS if cells.get(name)), "")
+        if source_id in ("", "-1"):
+            raise CatalogError(f"{place}: has no id. Write one into its column source_id.")
+        issue = cells.get("VI_issue", "")
+        if {*issue} - {*ISSUES}:
+            raise CatalogError(
+                f"{place}: VI_issue is '{issue}', expected letters of {', '.join(ISSUES)}. "
+                "Correct it."
+            )
+        yield Note(
+            source_id,
+            cells.get("VI_scanner", "") or path.stem,
+            _quality(cells["VI_quality"], place),
+            issue,
+            _number(cells.get("VI_z", ""), "VI_z", place),
+            cells.get("VI_spectype", ""),
+            cells.get("VI_comment", ""),
+            (
+                _number(cells.get("ra", ""), "ra", place),
+                _number(cells.get("dec", ""), "dec", place),
+            ),
+            cells.get("VI_time", ""),
+        )
+
+
+def _quality(text: str, place: str) -> int | None:
+    number = _number(text, "VI_quality", place)
+    if math.isnan(number) or number == -1:
+        return None
+    if number not in QUALITIES:
+        raise CatalogError(
+            f"{place}: VI_quality is {text}, expected 0 to 4, or -1 for none. Correct it."
+        )
+    return int(number)
+
+
+def _number(text: str, name: str, place: str) -> float:
+    try:
+        found = float(text) if text else math.nan
+    except ValueError:
+        found = math.inf
+    if math.isinf(found):
+        raise CatalogError(f"{place}: {name} is '{text}', expected a number. Correct it.")
+    return found
+
+
+def newest(notes: Sequence[Note]) -> list[Note]:
+    """One note of each person and source: the newest, or of notes without a time the last."""
+    found: dict[tuple[str, str], Note] = {}
+    for note in notes:
+        key = note.source_id, note.scanner
+        if key not in found or found[key].time <= note.time:
+            found[key] = note
+    return list(found.values())
