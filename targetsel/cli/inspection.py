@@ -103,7 +103,7 @@ def inspect_merge(
     'targetsel select --known' takes the table: known are then the sources to which people gave
     a redshift, undisputed and of a mean quality of 2.5 or more.
 
-    Example:
+    Example, with notes that two people exported:
         targetsel inspect-merge ada.csv bea.csv -o inspected.parquet
     """
     from targetsel.api import inspection as api

@@ -114,7 +114,7 @@ def merge_notes(paths: Sequence[Path], output: Path | None = None) -> MergedNote
     for note in sorted(notes, key=lambda note: note.scanner):
         by_source[note.source_id].append(note)
     are_numbers = all(each.isascii() and each.isdigit() and len(each) < 19 for each in by_source)
-    ids: list[Any] = sorted(by_source, key=int if are_numbers else str)  # type: ignore[arg-type]
+    ids: list[Any] = sorted(by_source, key=int if are_numbers else str)
     rows = [_row(int(each) if are_numbers else each, by_source[each]) for each in ids]
     kind = pa.int64() if are_numbers else pa.string()
     schema = schema_of(COLUMNS)

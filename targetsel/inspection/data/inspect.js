@@ -194,7 +194,7 @@ function drawWhy(why, texts) {
 }
 function drawImages() {
   const place = document.querySelector("#image .views"), caption = document.querySelector("#image figcaption");
-  $("image").classList.toggle("wide", state.bands); $("bands").setAttribute("aria-pressed", String(state.bands));
+  $("image").classList.toggle("banded", state.bands); $("bands").setAttribute("aria-pressed", String(state.bands));
   $("bands").hidden = !target.colour;
   if (!target.colour) { place.replaceChildren(view(null, settings.bands.length ? "no cutout" : "no cutouts were given")); caption.textContent = ""; return; }
   const n = settings.bands.length;
