@@ -29,6 +29,7 @@ from targetsel.inspection.targets import ShownTargets, line_headings, paths_of_s
 from targetsel.report.latents import ensemble_as_scored, stores_latents
 from targetsel.report.sheet import Listed, blocks, classes_of
 from targetsel.rules.rules import Rules
+from targetsel.scored.file import ScoredFile
 from targetsel.scored.known_match import KnownSpectra, add_known
 from targetsel.scored.simulated_training import caution_in
 from targetsel.scoring.ensemble import Ensemble
@@ -180,14 +181,7 @@ def _write_targets(
         file.names["source_id"],
         *(x for x in file.schema.names if x != file.names["source_id"]),
     ]
-    repeated = repeated_ids(
-        lambda: (in_one_piece(table.column(0)) for table in file.tables(names[:1])), len(file)
-    )
-    if repeated and targets is None:
-        raise CatalogError(
-            f"{file.path}: the source {repeated[0]!r} is there more than once. Remove the repeated "
-            "rows, or score the catalog again."
-        )
+    _check_unique(file, targets)
     listed = None if targets is None else Listed.of(targets)
     members = None if targets is None else classes_of(targets)
     start = 0
@@ -209,6 +203,23 @@ def _write_targets(
             start += len(table)
             advance(len(table))
     return listing
+
+
+def _check_unique(file: ScoredFile, targets: TargetList | None) -> None:
+    """Refuse a source that is shown more than once: its notes would be one."""
+    if targets is None:
+        name, path = file.names["source_id"], file.path
+        repeated = repeated_ids(
+            lambda: (in_one_piece(table.column(0)) for table in file.tables([name])), len(file)
+        )
+    else:
+        path = targets.path or "the list"
+        ids = in_one_piece(targets.table.column("source_id"))
+        repeated = repeated_ids(lambda: [ids], len(targets))
+    if repeated:
+        raise CatalogError(
+            f"{path}: the source {repeated[0]!r} is there more than once. Remove the repeated rows."
+        )
 
 
 def _brightness(schema: pa.Schema) -> list[str]:

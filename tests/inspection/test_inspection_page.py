@@ -6,6 +6,7 @@ import json
 import re
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -141,3 +142,11 @@ def test_an_empty_catalog_has_nothing_to_inspect(write, sky, tmp_path):
     write_table(table, sky / "none.scored.parquet", json.loads(table.schema.metadata[b"targetsel"]))
     with pytest.raises(CatalogError, match="nothing to inspect"):
         write("none.scored.parquet", tmp_path / "page", scored=sky / "none.scored.parquet")
+
+
+def test_a_list_that_repeats_a_source_is_refused(write, sky, tmp_path):
+    table = pq.read_table(sky / "bright.targets.parquet")
+    footer = json.loads(table.schema.metadata[b"targetsel"])
+    write_table(pa.concat_tables([table, table.slice(0, 1)]), sky / "twice.targets.parquet", footer)
+    with pytest.raises(CatalogError, match="is there more than once"):
+        write("twice.targets.parquet", tmp_path / "page")
