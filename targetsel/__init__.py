@@ -42,6 +42,7 @@ if TYPE_CHECKING:  # what `_HOMES` says, for type checkers
     from targetsel.api.mock_skies import mock_sky as mock_sky
     from targetsel.api.nights import night as night
     from targetsel.api.nights import visibility as visibility
+    from targetsel.api.outcomes import outcomes as outcomes
     from targetsel.api.partitions import score_catalog as score_catalog
     from targetsel.api.partitions import select_catalog as select_catalog
     from targetsel.api.partitions import status as status
@@ -154,6 +155,7 @@ _HOMES = {
         "night",
         "visibility",
     ),
+    "api.outcomes": ("outcomes",),
     "api.partitions": (
         "score_catalog",
         "select_catalog",

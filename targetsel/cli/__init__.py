@@ -54,6 +54,7 @@ GROUPS = {
         "export": "handoff:export",
         "import-assignment": "handoff:import_assignment",
         "assign": "handoff:assign",
+        "outcomes": "outcomes:outcomes",
         "join-redshifts": "redshifts:join_redshifts",
         "observe": "observe:observe",
         "visibility": "nights:visibility",

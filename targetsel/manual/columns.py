@@ -25,7 +25,8 @@ Columns = Iterable[Column | pa.Field]
 # Columns that files of several kinds have: all files are gathered to explain one of these.
 SHARED = {
     "source_id", "ra", "dec", "status", "target_id", "source_catalog", "latent_mean", "flux",
-    "unmeasured", *PROXIES, *(f"{name}{end}" for name in PROXIES for end in ("_q16", "_q84")),
+    "unmeasured", "program", "probability", *PROXIES,
+    *(f"{name}{end}" for name in PROXIES for end in ("_q16", "_q84")),
 }  # fmt: skip
 ABOUT = (
     "Tables are Parquet files unless the ending of the output says otherwise. Every column keeps "
@@ -283,6 +284,12 @@ def _inspected() -> Columns:
     return COLUMNS
 
 
+def _outcomes() -> Columns:
+    from targetsel.feedback.table import OUTCOMES
+
+    return OUTCOMES.columns
+
+
 def _ids() -> Columns:
     from targetsel.handoff.export import ID_MAP
 
@@ -340,6 +347,8 @@ KINDS = (
     KindOfFile("training latents", "trainingset", "latents.parquet: a row is a source.", _latents),
     KindOfFile("dropped sources", "trainingset", "dropped.parquet: a row is a source that is not "
                "in the training set.", _dropped),
+    KindOfFile("outcomes", "outcomes", "A row is a target, in the order of the list; lines and "
+               "redshifts as far as they were measured.", _outcomes),
     KindOfFile("map of priorities", "export", "FILE.priorities.ecsv beside the file of a tool: a "
                "row is a priority.", _priorities),
     KindOfFile("map of ids", "export", "FILE.ids.ecsv beside the file of a tool that has its own "

@@ -1,0 +1,146 @@
+"""What came of a target list, and ensembles that learn from it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from targetsel.api.given import AnyPath, AnyPaths, AnyTargets, path_of, paths_of, targets_of
+from targetsel.errors import HandoffError, TargetselError
+from targetsel.remote.copies import with_addresses
+from targetsel.tables.any_form import paths_in
+
+if TYPE_CHECKING:
+    from targetsel.report.outcomes import ListOutcome
+
+
+@with_addresses("output", "page")
+def outcomes(
+    targets: AnyTargets,
+    output: AnyPath | None = None,
+    *,
+    assigned: AnyPaths | None = None,
+    spectra: AnyPaths | None = None,
+    truth: AnyPath | None = None,
+    redshifts: AnyPath | None = None,
+    inclusion: AnyPath | None = None,
+    page: AnyPath | None = None,
+    ids: AnyPath | None = None,
+    proposal: Sequence[str] = (),
+) -> ListOutcome:
+    """What came of a target list, beside what it had stated, as `targetsel outcomes` tells it.
+
+    Parameters
+    ----------
+    targets : TargetList, str or Path
+    output : str or Path, optional
+        Table to write: a row for each target, with what came of it.
+    assigned : str, Path, or several, optional
+        DESI fba-*.fits or fiberassign-*.fits; PFS pfsDesign-*.fits or pfsConfig-*.fits. Without
+        them the targets in the table of spectra are those that were observed.
+    spectra : str, Path, or several, optional
+        Files of spectra, which are measured as `measure_spectra` does; or `truth`.
+    truth : str or Path, optional
+        Table with a row for each spectrum: ids, and redshifts, lines or both. A row without any,
+        with `success` false, a `zwarn` other than 0 or a `status` other than "ok" is a failure.
+    redshifts : str or Path, optional
+        Table of redshifts by id, for `spectra` whose files have none.
+    inclusion : str or Path, optional
+        File of `selection_function` for this list; by default the list's own columns
+        ``inclusion_CLASS``, if it has such.
+    page : str or Path, optional
+        Report of one page to write, .html.
+    ids : str or Path, optional
+        Map ``<file>.ids.ecsv`` that `export` wrote, for tools with their own ids.
+    proposal : sequence of str
+        PFS: catId or proposalId of your targets, for shared designs.
+
+    Returns
+    -------
+    ListOutcome
+        ``classes`` and ``lines`` hold the figures with their intervals, ``observed`` what came of
+        each target.
+
+    Raises
+    ------
+    HandoffError
+        If the list has no targets or none was assigned, an assignment is of another list, or not
+        one of `spectra` and `truth` is given.
+    CatalogError
+        If a table cannot be read, or holds no target of the list.
+    SpectrumError
+        If no spectrum can be used.
+    OutputError
+        If a file cannot be written, or is one that is read here.
+
+    See Also
+    --------
+    import_assignment : The targets that still want a fiber.
+    selection_function : Writes inclusion probabilities.
+    forecast : What is expected of a list.
+
+    Examples
+    --------
+    >>> import targetsel as ts
+    >>> found = ts.outcomes("quiescent.targets.parquet", truth="truth.parquet")
+    >>> quiescent = found.classes[0]
+    >>> quiescent.purity.low < quiescent.purity.value < quiescent.purity.high
+    True
+    """
+    from targetsel.feedback.observed import ObservedTargets
+    from targetsel.feedback.table import write_outcomes
+    from targetsel.handoff.assignment import Pointing, join
+    from targetsel.report.outcome_page import check_outcome_page, write_outcome_page
+    from targetsel.report.outcomes import ListOutcome
+    from targetsel.tables.files import check_output, check_table_output
+
+    files = [] if assigned is None else paths_of(assigned)
+    measured = [] if spectra is None else paths_of(spectra)
+    table, map_of_ids, chances = path_of(truth), path_of(ids), path_of(inclusion)
+    if (table is None) == (not measured):
+        raise HandoffError(
+            "outcomes: expected either spectra (--spectra) or a table of what they showed "
+            "(--truth). Give one of them."
+        )
+    if redshifts is not None and not measured:
+        raise HandoffError(
+            "outcomes: a table of redshifts (--redshifts) goes with --spectra. Leave it out, or "
+            "join it to the table of --truth."
+        )
+    inputs = paths_in([targets, *files, *measured, *filter(None, (table, map_of_ids, chances))])
+    if output is not None:
+        check_table_output(Path(output), inputs)
+    if page is not None:
+        check_outcome_page(Path(page))
+        check_output(Path(page), inputs)
+    the_list = targets_of(targets)
+    joined = join(the_list, map(Pointing.read, files), map_of_ids, proposal) if files else None
+    with tempfile.TemporaryDirectory(prefix="targetsel-") as folder:
+        called = table
+        if called is None:
+            called = _measured(measured, path_of(redshifts), Path(folder))
+        try:
+            observed = ObservedTargets.read(the_list, called, joined, chances)
+        except TargetselError as error:
+            raise type(error)(
+                str(error).replace(str(called), str(table or "the spectra"))
+            ) from None
+    found = ListOutcome.of(observed)
+    if output is not None:
+        write_outcomes(observed, Path(output), found.records)
+    if page is not None:
+        write_outcome_page(found, Path(page))
+    return found
+
+
+def _measured(spectra: list[Path], redshifts: Path | None, folder: Path) -> Path:
+    """A table of the lines of spectra, in this folder."""
+    from targetsel.spectra.lines.strengths import write_measured
+    from targetsel.spectra.redshifts import SpectrumOptions
+
+    options = SpectrumOptions.of(redshifts, False, "survey", None)
+    path = folder / "measured.parquet"
+    write_measured(spectra, path, None, None, (), "emission", options)
+    return path

@@ -1,0 +1,144 @@
+"""The page of a list's outcome: one self-contained HTML file."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Sequence
+from html import escape
+from pathlib import Path
+
+import numpy as np
+
+from targetsel.plots import Axes, matplotlib
+from targetsel.report.canvas import COLOURS, STYLE, Picture, check_suffix, panels_of, svg_picture
+from targetsel.report.night_page import PAGE_STYLE
+from targetsel.report.outcomes import ClassOutcome, LineOutcome, ListOutcome
+from targetsel.spectra.photoz import PHOTOZ
+from targetsel.tables.files import written_beside
+
+FORMATS = (".html",)
+N_BINS = 20
+
+
+def check_outcome_page(path: Path) -> None:
+    """Refuse a page whose name ends in something else than .html.
+
+    Raises
+    ------
+    OutputError
+    """
+    check_suffix(path, FORMATS)
+
+
+def write_outcome_page(outcome: ListOutcome, path: Path) -> None:
+    """Write the page; the same outcome has the same bytes.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written, or its name ends otherwise.
+    """
+    check_outcome_page(path)
+    title = f"Outcome of the list by {outcome.observed.targets.footer.get('rules_name', '?')}"
+    facts = "".join(f"<li>{escape(each)}</li>" for each in outcome.sentences)
+    with matplotlib.rc_context(STYLE):
+        picture = _picture(outcome)
+    page = f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{escape(title)}</title>
+<style>{PAGE_STYLE}</style>
+</head>
+<body>
+<main>
+<h1>{escape(title)}</h1>
+<ul>{facts}</ul>
+{_image(picture)}
+<h2>Classes</h2>
+{_table(ClassOutcome.headings, [each.cells for each in outcome.classes], 1)}
+<h2>What the spectra show</h2>
+{_table(LineOutcome.headings, [each.cells for each in outcome.lines], 2)}
+</main>
+</body>
+</html>
+"""
+    with written_beside(path) as beside:
+        beside.write_text(page, encoding="utf-8")
+
+
+def _picture(outcome: ListOutcome) -> Picture:
+    redshift = outcome.observed.measured.get(PHOTOZ)
+    with_redshifts = redshift is not None and bool(np.isfinite(redshift).any())
+    canvas, panels = panels_of(1 + with_redshifts, width=4.6, height=3.2)
+    _draw_purity(panels[0], outcome.classes)
+    text = (
+        "Share of targets whose claim came true, with 95 % intervals; bars reach from the least to "
+        "the most that it can be if failures are counted. Crosses are what the list states."
+    )
+    if with_redshifts:
+        assert redshift is not None
+        _draw_redshifts(panels[1], outcome, redshift)
+        text += " Right: redshifts of the successes, weighted."
+    return svg_picture(canvas, "Outcome", text)
+
+
+def _draw_purity(panel: Axes, classes: Sequence[ClassOutcome]) -> None:
+    for k, each in enumerate(classes):
+        if each.least is not None and each.most is not None:
+            ends = (each.least.value, each.most.value)
+            panel.plot([k, k], ends, color="#bbbbbb", linewidth=8, solid_capstyle="butt")
+        if each.purity is not None:
+            value, low, high = each.purity.value, each.purity.low, each.purity.high
+            error = [[value - low], [high - value]]
+            panel.errorbar([k], [value], yerr=error, fmt="o", color=COLOURS[0], capsize=3)
+        if np.isfinite(each.expected):
+            panel.plot([k], [each.expected], "x", color=COLOURS[1], markersize=8)
+    panel.set(ylim=(-0.03, 1.03), xlim=(-0.6, max(len(classes), 1) - 0.4), ylabel="purity")
+    panel.set_xticks(range(len(classes)), [each.name.replace("$", r"\$") for each in classes])
+
+
+def _draw_redshifts(panel: Axes, outcome: ListOutcome, redshift: np.ndarray) -> None:
+    known = np.isfinite(redshift)
+    low, high = float(redshift[known].min()), float(redshift[known].max())
+    edges = np.linspace(low, high if high > low else low + 1e-3, N_BINS + 1)
+    for k, each in enumerate(outcome.classes):
+        rows = known & (outcome.observed.program == each.name)
+        weight = outcome.observed.weight[rows]
+        panel.hist(
+            redshift[rows],
+            edges.tolist(),
+            weights=weight,
+            histtype="step",
+            color=COLOURS[k % len(COLOURS)],
+            label=each.name.replace("$", r"\$"),
+        )
+    panel.set(xlabel="redshift", ylabel="sources that they stand for")
+    panel.legend(fontsize=7, frameon=False)
+
+
+def _image(picture: Picture) -> str:
+    data = base64.b64encode(picture.svg).decode("ascii")
+    text = escape(picture.description)
+    return (
+        f'<figure class="sky"><img src="data:image/svg+xml;base64,{data}" alt="{text}">'
+        f"<figcaption>{text}</figcaption></figure>"
+    )
+
+
+def _table(headings: Sequence[str], rows: Iterable[Sequence[str]], n_texts: int) -> str:
+    kinds = [' class="text"' if k < n_texts else "" for k in range(len(headings))]
+    head = "".join(
+        f"<th{kind}>{escape(one)}</th>" for kind, one in zip(kinds, headings, strict=True)
+    )
+    body = "".join(
+        "<tr>"
+        + "".join(f"<td{kind}>{escape(one)}</td>" for kind, one in zip(kinds, row, strict=True))
+        + "</tr>\n"
+        for row in rows
+    )
+    if not body:
+        return "<p>Too few spectra.</p>"
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f'<div class="wide">{table}</div>'
