@@ -49,6 +49,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "lines": {"rounds": 10},
     "mock_speed": {"n": 64, "rounds": 1},
     "night": {"cases": 5, "rows": 10_000},
+    "night_pointings": {"cases": 2, "rows": 10_000},
     "priors_files": {"n": 10},
     "score": {"runs": 1, "copies": 2},
     "score_stations": {"rounds": 4},

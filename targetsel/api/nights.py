@@ -101,7 +101,7 @@ def visibility(
     return write_visibility(catalog, asked, Path(output))
 
 
-@with_addresses("output", "page")
+@with_addresses("output", "page", "pointings")
 def night(
     targets: AnyTable,
     site: str | Site,
@@ -118,6 +118,7 @@ def night(
     twilight: str = "astronomical",
     page: AnyPath | None = None,
     cutouts: AnyPath | CutoutStore | None = None,
+    pointings: AnyPath | None = None,
 ) -> NightPlan:
     """The plan of one night, as `targetsel night` makes it from a target list.
 
@@ -125,6 +126,10 @@ def night(
     length; none overlaps another, and no source is exposed twice. The sum of the values, which are
     ``probability`` times the weight of the class, is made large by a greedy choice that exchanges
     improve; it need not be the largest of all.
+
+    With a fiber instrument an exposure is a pointing, whose whole field is above these limits, and
+    its value is the sum over the targets that get a fiber, as `assign_forecast` simulates it: the
+    most valuable first. The survey's own program decides on real fibers.
 
     Parameters
     ----------
@@ -140,9 +145,12 @@ def night(
         Table to write.
     exposure : str
         A column of exposure times, such as one of `observe`, in its own unit or in s where it has
-        none; or one time for all, such as "20 min".
+        none; or one time for all, such as "20 min". Of a column, a pointing is as long as the
+        exposures of all, 90 %, 75 % or half of the targets, whichever brings most value per time,
+        and targets that need more get no fiber in it.
     instrument : str
-        "slit": one target at a time.
+        "slit", one target at a time, or a fiber instrument: "desi", "pfs", "4most", "hectospec" or
+        "2df".
     overhead : str
         Time that passes before each exposure, in the dark.
     weight : mapping of str to float, optional
@@ -157,13 +165,17 @@ def night(
     cutouts : str, Path or CutoutStore, optional
         The store of the charts; by default the only one beside the list, in a folder named like
         cutouts, that has its targets.
+    pointings : str or Path, optional
+        Table of the pointings of a fiber instrument to write.
 
     Returns
     -------
     NightPlan
         The list in the order of the night, with ``plan_order``, ``plan_start`` and ``plan_end``
         (UTC), ``plan_airmass`` at the middle, ``plan_exposure`` [s], ``plan_value`` and
-        ``plan_status``. Rows that are not planned follow, and their status says why.
+        ``plan_status``. Rows that are not planned follow, and their status says why. With a fiber
+        instrument targets of one pointing have the same ``plan_order``, and ``plan.pointings`` are
+        the pointings.
 
     Raises
     ------
@@ -173,7 +185,7 @@ def night(
     CatalogError
         If the list cannot be read, or has no positions.
     OutputError
-        If `output` or `page` cannot be written, or is a file that is read here.
+        If `output`, `page` or `pointings` cannot be written, or is a file that is read here.
     CutoutError
         If the store cannot be read, or has none of the planned targets.
     ExtraError
@@ -200,12 +212,13 @@ def night(
     from pathlib import Path
 
     from targetsel.errors import VisibilityError
-    from targetsel.nights.plan import check_instrument, plan_night
+    from targetsel.handoff.pointings import PointingPlan, find_instrument, plan_pointings
+    from targetsel.nights.plan import plan_night
     from targetsel.nights.visibility import Visibility
     from targetsel.tables.any_form import paths_in
     from targetsel.tables.files import check_output, check_table_output
 
-    check_instrument(instrument)
+    fibers = find_instrument(instrument)
     plans = [*done] if isinstance(done, list | tuple) else [done]
     asked = Visibility.of(site, night, airmass=airmass, horizon=horizon, twilight=twilight)
     inputs = paths_in([targets, *plans])
@@ -219,11 +232,28 @@ def night(
 
         check_page(Path(page))
         check_output(Path(page), [*inputs, *paths_in([store])])
-    found = plan_night(targets, asked, exposure, overhead=overhead, weights=weight, done=plans)
+    if pointings is not None:
+        if fibers is None:
+            raise VisibilityError(
+                "--pointings is of fiber instruments. Name one with --instrument, or leave it out."
+            )
+        check_table_output(Path(pointings), inputs)
+    found: NightPlan
+    if fibers is None:
+        found = plan_night(targets, asked, exposure, overhead=overhead, weights=weight, done=plans)
+    else:
+        found = plan_pointings(
+            *(targets, asked, exposure, fibers), overhead=overhead, weights=weight, done=plans
+        )
     if page is not None:
         listed = next(iter(paths_in([targets])), None)
-        said = write_night_page(found, asked, Path(page), store, listed)
+        if isinstance(found, PointingPlan):
+            said = write_night_page(found.exposures, asked, Path(page))
+        else:
+            said = write_night_page(found, asked, Path(page), store, listed)
         found = replace(found, remarks=(*found.remarks, said))
     if output is not None:
         found.write(output)
+    if pointings is not None and isinstance(found, PointingPlan):
+        found.write_pointings(Path(pointings))
     return found

@@ -18,7 +18,8 @@ from targetsel.cli.options import (
 from targetsel.cli.terminal import say, say_written
 from targetsel.documents.text_table import text_table
 from targetsel.errors import VisibilityError
-from targetsel.nights.plan import INSTRUMENTS, OVERHEAD
+from targetsel.handoff.simulation import INSTRUMENTS
+from targetsel.nights.plan import OVERHEAD
 from targetsel.nights.visibility import AIRMASS
 
 
@@ -71,7 +72,7 @@ def night(
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Table to write.")],
     instrument: Annotated[
-        str, typer.Option(help=f"Instrument: {', '.join(INSTRUMENTS)}.")
+        str, typer.Option(help=f"slit, or a fiber instrument: {', '.join(INSTRUMENTS)}.")
     ] = "slit",
     overhead: Annotated[
         str, typer.Option(help="Time before each exposure, to slew, acquire and read out.")
@@ -99,11 +100,16 @@ def night(
             help="Cutout store of the page's finder charts. Default: the one beside TARGETS."
         ),
     ] = None,
+    pointings: Annotated[
+        Path | None,
+        typer.Option(help="Table of the pointings of a fiber instrument to write."),
+    ] = None,
 ) -> None:
     """Plan one night: which TARGETS to expose, in which order, and when.
 
     Every exposure lies in the dark, above the horizon and below the airmass limit over its whole
-    length. Targets that are not planned stay in the table, with the reason.
+    length. Targets that are not planned stay in the table, with the reason. With a fiber
+    instrument an exposure is a pointing, and fibers are simulated.
 
     Example:
         targetsel night emission.targets.parquet --site KPNO --night 2027-03-14 \\
@@ -126,12 +132,14 @@ def night(
         twilight=twilight,
         page=page,
         cutouts=cutouts,
+        pointings=pointings,
     )
     for line in plan.summary().splitlines():
         say(line)
     say_written(output)
-    if page is not None:
-        say(f"written to {page}")
+    for more in (page, pointings):
+        if more is not None:
+            say(f"written to {more}")
 
 
 def _weights(given: Iterable[str]) -> dict[str, float]:

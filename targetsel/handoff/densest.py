@@ -3,7 +3,8 @@
 Targets that crowd so closely that fibers cannot take them all are thinned first: each small cell of
 the sky keeps as many as it has fibers. Then the targets within the field are counted around
 HEALPix centers a third of the field's radius apart or closer, and the best of them are moved in
-ever smaller steps. Each further pointing is found among the targets that have no fiber yet.
+ever smaller steps. Each further pointing is found among the targets that have no fiber yet. Where
+targets are of different value, the values of the best that there are fibers for are added up.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ def densest_pointings(
     if not 1 <= n <= MOST_POINTINGS:
         raise HandoffError(f"{n:,} pointings; expected 1 to {MOST_POINTINGS:,}.")
     sources = TargetsInOrder.of(targets)
-    search = _Search(sources, instrument)
+    search = DensestSearch(sources, instrument)
     found: list[DensestPointing] = []
     left = np.ones(len(sources.ra), dtype=bool)
     while len(found) < n and left.any():
@@ -79,8 +80,18 @@ def densest_pointings(
     return found
 
 
-class _Search:
+class DensestSearch:
     """Counts of the targets that fibers can take around each center on a grid.
+
+    Parameters
+    ----------
+    sources : TargetsInOrder
+        Of M targets.
+    instrument : Instrument
+    value : ndarray, shape (M,), optional
+        What a target counts; 1 without.
+    left : ndarray of bool, shape (M,), optional
+        The targets that count; all without.
 
     Attributes
     ----------
@@ -88,11 +99,17 @@ class _Search:
         Of the circle with the area of the field [deg].
     centers : ndarray, shape (K, 3)
         Unit vectors of the grid, all that may have a target in the field.
-    count : ndarray of int, shape (K,)
+    count : ndarray, shape (K,)
     """
 
-    def __init__(self, sources: TargetsInOrder, instrument: Instrument) -> None:
-        self.sources = sources
+    def __init__(
+        self,
+        sources: TargetsInOrder,
+        instrument: Instrument,
+        value: np.ndarray | None = None,
+        left: np.ndarray | None = None,
+    ) -> None:
+        self.sources, self.value, self.n_fibers = sources, value, instrument.n_fibers
         self.at = unit_vectors(sources.ra, sources.dec)
         self.radius = instrument.diameter / 2
         if instrument.shape == "hexagon":
@@ -102,8 +119,9 @@ class _Search:
         self.cell = coarser(healpix, cell_order)
         order = min(DEEPEST, _order_below(self.radius / 3))
         self.step = _side(order) / 2
-        self.centers = _centers(np.unique(coarser(healpix, order)), order)
-        self.tree = self._tree(np.arange(len(self.at)))
+        rows = np.arange(len(self.at)) if left is None else np.flatnonzero(left)
+        self.centers = _centers(np.unique(coarser(healpix[rows], order)), order)
+        self.tree = self._tree(rows)
         self.count = self._counted(self.tree, self.centers)
 
     def best(self) -> tuple[float, float]:
@@ -116,7 +134,14 @@ class _Search:
         return ra, round(float(np.degrees(np.arcsin(np.clip(z, -1, 1)))), 4)
 
     def recount(self, left: np.ndarray, ra: float, dec: float) -> None:
-        """Count anew without the targets that are not `left`, which lie around a pointing."""
+        """Count anew without the targets that are not `left`, which lie around a pointing.
+
+        Parameters
+        ----------
+        left : ndarray of bool, shape (M,)
+        ra, dec : float
+            The pointing [deg].
+        """
         here = unit_vectors(np.array([ra]), np.array([dec]))[0]
         self.tree = self._tree(np.flatnonzero(left))
         reach = chord(2.5 * self.radius)  # the corners of a hexagon stick out of its circle
@@ -130,11 +155,23 @@ class _Search:
         start = np.maximum.accumulate(
             np.where(np.append(True, cell[1:] != cell[:-1])[: len(cell)], np.arange(len(cell)), 0)
         )
-        return cKDTree(self.at[by_cell[np.arange(len(cell)) - start < self.room]])
+        kept = by_cell[np.arange(len(cell)) - start < self.room]
+        self.counted = None if self.value is None else self.value[kept]
+        return cKDTree(self.at[kept])
 
     def _counted(self, tree: cKDTree, centers: np.ndarray) -> np.ndarray:
-        found = tree.query_ball_point(centers, chord(self.radius), return_length=True)
-        return np.asarray(found, dtype=np.int64)
+        reach = chord(self.radius)
+        if self.counted is None:
+            found = tree.query_ball_point(centers, reach, return_length=True)
+            return np.asarray(found, dtype=np.int64)
+        near = tree.query_ball_point(centers, reach, return_sorted=True)
+        return np.array([self._best_sum(self.counted[each]) for each in near])
+
+    def _best_sum(self, value: np.ndarray) -> float:
+        """The sum of the values for which there are fibers, the best."""
+        if len(value) > self.n_fibers:
+            value = np.partition(value, -self.n_fibers)[-self.n_fibers :]
+        return float(np.sort(value).sum())
 
     def _moved(self, center: np.ndarray) -> np.ndarray:
         """The best center nearby: moved in smaller and smaller steps, then amid its targets."""

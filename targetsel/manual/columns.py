@@ -178,6 +178,12 @@ def _planned() -> Columns:
     return COLUMNS
 
 
+def _pointings() -> Columns:
+    from targetsel.handoff.pointings import COLUMNS
+
+    return COLUMNS
+
+
 def _replaced(column: Column, words: dict[str, str]) -> Column:
     from dataclasses import replace
 
@@ -327,6 +333,8 @@ KINDS = (
                "columns after its own.", _planned),
     KindOfFile("inspected sources", "inspect-merge", "A row is a source that people inspected.",
                _inspected),
+    KindOfFile("pointings of a night", "night --pointings", "A row is a pointing of a fiber "
+               "instrument, in the order of the night.", _pointings),
     KindOfFile("calibrated widths", "lines apply", "The scored catalog, with these columns after "
                "its own.", _calibrated),
     KindOfFile("measured lines", "spectra measure", "A row is a spectrum.", _measured),

@@ -121,7 +121,7 @@ TOPICS: dict[str, dict[str, str]] = {
         "Redshifts from elsewhere": "redshifts",
         "Sites": "nights.sites",
         "Nights and what is up": "nights nights.visibility nights.adding",
-        "Plans of nights": "nights.plan nights.listed cli.nights",
+        "Plans of nights": "nights.plan nights.listed handoff.pointings cli.nights",
     },
     "Priors for a fitter": {
         "Writing priors": "priors",

@@ -48,6 +48,7 @@ TASKS = {
 PARTS = {
     "handoff.assignment": ("Match",),
     "handoff.export": ("ReadBack",),
+    "handoff.pointings": ("PointingPlan",),
     "handoff.simulation": ("PointingForecast",),
     "imaging.store": ("Packed",),
     "inspection.merging": ("Agreement",),

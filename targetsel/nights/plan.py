@@ -1,4 +1,4 @@
-"""The plan of one night with a single slit: which targets to expose, in which order and when.
+"""The plan of one night: which targets to expose with a single slit, in which order and when.
 
 A night is planned so that the sum of values is large. Every exposure lies in the dark, above the
 horizon and below the airmass limit over its whole length. Before each, and after the dark has
@@ -10,12 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
 
-from targetsel.errors import VisibilityError, counted, unknown
+from targetsel.errors import VisibilityError, counted
 from targetsel.nights.adding import WithRemarks
 from targetsel.nights.ephemeris import mjd_of
 from targetsel.nights.listed import DONE, LONGEST, PLANNED, STATUS, ListedSources, seconds_of
@@ -24,7 +25,6 @@ from targetsel.nights.visibility import Paths, Visibility, directions_of
 from targetsel.tables.any_form import AnyTable
 from targetsel.tables.columns import Column
 
-INSTRUMENTS = ("slit",)
 OVERHEAD = "5 min"
 _TIME = pa.timestamp("ms", tz="UTC")
 _NOT = "the source is not planned"
@@ -38,6 +38,7 @@ STATUSES = {
     "not up": "it is nowhere above the limits in the dark",
     "too long": "it is not up long enough for its exposure",
     "no time": "others of more value per time take the night",
+    "no fiber": "no pointing of the night has a fiber for it",
 }
 COLUMNS = (
     Column("plan_order", pa.int32(), "", "meta.number", "place in the night, from 1", _NOT),
@@ -121,33 +122,31 @@ def plan_night(
     CatalogError
         If the list or a plan cannot be read.
     """
-    if len(asked.nights) > 1:
-        raise VisibilityError(
-            f"{len(asked.nights)} nights are given; expected one. Plan the first, and give its "
-            "plan with --done when you plan the next."
-        )
-    before = seconds_of(overhead, "overhead")
-    if not 0 <= before <= LONGEST:
-        raise VisibilityError(
-            f"overhead is {before:g} s; expected 0 to {LONGEST:g} s. Write it as in '5 min'."
-        )
-    listed = ListedSources.read(targets)
-    seconds, value = listed.seconds(exposure), listed.values(dict(weights or {}))
-    is_done = listed.done_in(done)
-    rows = np.lexsort((listed.dec, listed.ra, seconds, -value, listed.key))
-    chosen = _Night(asked, listed.take(rows), seconds[rows], value[rows], is_done[rows], before)
-    settings = {
-        **asked.provenance(), "instrument": "slit", "exposure": exposure, "overhead": before,
-        "weights": dict(weights or {}), "done": int(is_done.sum()),
-    }  # fmt: skip
-    return chosen.plan(settings)
+    sources = NightSources.read(
+        targets, asked, exposure, instrument="slit", overhead=overhead, weights=weights, done=done
+    )
+    return sources.plan()
 
 
 @dataclass(frozen=True)
-class _Night:
+class NightSources:
     """N sources, those of the same source side by side, with what a plan needs of them.
 
     Times are seconds since midnight, UTC, of the night's date.
+
+    Attributes
+    ----------
+    asked : Visibility
+        Of one night.
+    listed : ListedSources
+    seconds, value : ndarray, shape (N,)
+        Exposure times, and probabilities times weights of classes; NaN where they are missing.
+    is_done : ndarray of bool, shape (N,)
+        Whether a plan given with --done has them.
+    overhead : float
+        Seconds before each exposure.
+    settings : mapping
+        What was asked, for the footer.
     """
 
     asked: Visibility
@@ -156,61 +155,85 @@ class _Night:
     value: np.ndarray
     is_done: np.ndarray
     overhead: float
+    settings: Mapping[str, Any]
+
+    @classmethod
+    def read(
+        cls,
+        targets: AnyTable,
+        asked: Visibility,
+        exposure: str,
+        *,
+        instrument: str,
+        overhead: str = OVERHEAD,
+        weights: Mapping[str, float] | None = None,
+        done: Iterable[AnyTable] = (),
+    ) -> Self:
+        """The sources of a list; parameters and errors are those of `plan_night`."""
+        if len(asked.nights) > 1:
+            raise VisibilityError(
+                f"{len(asked.nights)} nights are given; expected one. Plan the first, and give its "
+                "plan with --done when you plan the next."
+            )
+        before = seconds_of(overhead, "overhead")
+        if not 0 <= before <= LONGEST:
+            raise VisibilityError(
+                f"overhead is {before:g} s; expected 0 to {LONGEST:g} s. Write it as in '5 min'."
+            )
+        listed = ListedSources.read(targets)
+        seconds, value = listed.seconds(exposure), listed.values(dict(weights or {}))
+        is_done = listed.done_in(done)
+        rows = np.lexsort((listed.dec, listed.ra, seconds, -value, listed.key))
+        settings = {
+            **asked.provenance(), "instrument": instrument, "exposure": exposure,
+            "overhead": before, "weights": dict(weights or {}), "done": int(is_done.sum()),
+        }  # fmt: skip
+        found = seconds[rows], value[rows], is_done[rows], before, settings
+        return cls(asked, listed.take(rows), *found)
 
     @property
-    def _midnight(self) -> float:
+    def midnight(self) -> float:
         """The night's noon in seconds since midnight."""
         night = self.asked.nights[0]
         return (night.noon - mjd_of(night.date)) * 86_400
 
-    def plan(self, settings: Mapping[str, Any]) -> NightPlan:
+    @cached_property
+    def paths(self) -> Paths:
+        """The paths of the sources; where a position is missing, that of another place."""
         known = np.isfinite(self.listed.ra)
         ra, dec = (np.where(known, each, 0.0) for each in (self.listed.ra, self.listed.dec))
-        paths = Paths.of(self.asked.nights[0], directions_of(ra, dec))
-        is_up, exposures = self._exposures(paths)
-        status = self._status(known, is_up, exposures.possible)
+        return Paths.of(self.asked.nights[0], directions_of(ra, dec))
+
+    def plan(self) -> NightPlan:
+        """The plan of a single slit."""
+        paths = self.paths
+        is_up, exposures = possible_exposures(self, paths, self.seconds, self.value)
+        status = self.status(is_up, exposures.possible)
         exposures.end[status != "no time"] = -1  # before every begin
         exposures.begin[status != "no time"] = 0
         sequence = most_valuable(exposures)
-        day = 86_400 * 2 * np.pi / (24 * paths.rate)
-        transit = paths.transit * 3600 + self._midnight
-        middle = (exposures.begin.min(axis=1) + exposures.end.max(axis=1)) / 2
-        transit = transit + day * np.rint((middle - transit) / day)
-        wanted = np.rint(transit - np.nan_to_num(self.seconds) / 2).astype(np.int64)
-        start = begins(exposures, sequence, wanted)
+        start = begins(exposures, sequence, around_transit(self, paths, self.seconds, exposures))
         status[sequence.row] = PLANNED
-        left = np.setdiff1d(np.arange(len(status)), sequence.row)
-        rank = {name: number for number, name in enumerate(STATUSES)}
-        left = left[np.argsort([rank[each] for each in status[left]], kind="stable")]
-        order = np.concatenate([sequence.row, left]).astype(np.int64)
-        airmass = self._airmass(paths, sequence.row, start)
-        table = self._table(order, start, airmass, status)
-        remarks = [*self.asked.remarks(), *_told(status, self.value, self.overhead)]
-        return NightPlan(table, tuple(remarks), {**self.listed.footer, "night": dict(settings)})
+        order = np.concatenate([sequence.row, not_planned(status)]).astype(np.int64)
+        number = np.arange(1, len(sequence.row) + 1)
+        table = self.table(order, number, start, self.seconds, status)
+        remarks = [*self.asked.remarks(), *told(status, self.value, self.overhead)]
+        return NightPlan(table, tuple(remarks), self.footer)
 
-    def _exposures(self, paths: Paths) -> tuple[np.ndarray, PossibleExposures]:
-        """Whether sources are up at all, and when their exposures may begin."""
-        has_time = (self.seconds > 0) & (self.seconds <= LONGEST)
-        whole = np.ceil(np.where(has_time, self.seconds, LONGEST)).astype(np.int64)
-        before = math.ceil(self.overhead)
-        begin, end, is_up = [], [], np.zeros(len(whole), bool)
-        for dark in self.asked.nights[0].dark:
-            first, last = (edge * 3600 + self._midnight for edge in dark)
-            rises, sets = paths.spans(self.asked.limit, *dark)
-            is_up |= np.isfinite(rises).any(axis=1)
-            for up, down in zip(rises.T, sets.T, strict=True):
-                never = ~np.isfinite(up)
-                up, down = (np.nan_to_num(each) * 3600 + self._midnight for each in (up, down))
-                begin.append(np.ceil(np.maximum(up, first + before)).astype(np.int64))
-                until = np.floor(np.minimum(down, last)).astype(np.int64) - whole
-                end.append(np.where(never, begin[-1] - 1, until))
-        value = np.where(self.value > 0, self.value, 0.0)
-        return is_up, PossibleExposures(
-            np.stack(begin, axis=1), np.stack(end, axis=1), whole + before, value
-        )
+    @property
+    def footer(self) -> dict[str, Any]:
+        """That of the list, with what was asked under "night"."""
+        return {**self.listed.footer, "night": dict(self.settings)}
 
-    def _status(self, known: np.ndarray, is_up: np.ndarray, fits: np.ndarray) -> np.ndarray:
-        """Why each source cannot be planned, or "no time" where it can."""
+    def status(self, is_up: np.ndarray, fits: np.ndarray) -> np.ndarray:
+        """Why each source cannot be planned, or "no time" where it can, text of shape (N,).
+
+        Parameters
+        ----------
+        is_up, fits : ndarray of bool, shape (N,)
+            Whether a source is up at all, and long enough for its exposure.
+        """
+        known = np.isfinite(self.listed.ra)
         usable = known & np.isfinite(self.value) & (self.value > 0) & (self.seconds > 0)
         usable &= np.isfinite(self.seconds)
         # Of rows of one source the first that can be used counts, else the first.
@@ -226,36 +249,46 @@ class _Night:
                 ~(np.isfinite(self.value) & (self.value > 0)),
                 *(~is_up, ~fits),
             ],
-            [*STATUSES][1:-1],
-            [*STATUSES][-1],
+            [*STATUSES][1:-2],
+            "no time",
         ).astype("U20")
 
-    def _airmass(self, paths: Paths, row: np.ndarray, start: np.ndarray) -> np.ndarray:
-        """Airmasses at the middle of exposures, shape (K,)."""
-        hours = (start + self.seconds[row] / 2 - self._midnight) / 3600
-        turned = np.cos(paths.rate * (hours - paths.transit[row]))
-        return 1 / (paths.base[row] + paths.swing[row] * turned)
-
-    def _table(
-        self, order: np.ndarray, start: np.ndarray, airmass: np.ndarray, status: np.ndarray
+    def table(
+        self,
+        order: np.ndarray,
+        number: np.ndarray,
+        start: np.ndarray,
+        seconds: np.ndarray,
+        status: np.ndarray,
     ) -> pa.Table:
-        """The list in the order of the plan, with the columns of `COLUMNS`."""
+        """The list in the order of the plan, with the columns of `COLUMNS`.
+
+        Parameters
+        ----------
+        order : ndarray of int, shape (N,)
+            Rows, of which the first K are planned.
+        number, start : ndarray of int, shape (K,)
+            Place in the night, and begin.
+        seconds, status : ndarray, shape (N,)
+            In the order of the sources.
+        """
         n, planned = len(order), len(start)
         none = np.arange(n) >= planned
         midnight = np.datetime64(self.asked.nights[0].date, "ms")
-        at = np.full(n, midnight)
-        until, seen, seconds = at.copy(), np.ones(n), self.seconds[order]
+        place, at = np.zeros(n, np.int64), np.full(n, midnight)
+        until, seen, lasting = at.copy(), np.ones(n), seconds[order]
+        place[:planned] = number
         at[:planned] += (start * 1000).astype("timedelta64[ms]")
-        lasting = np.rint(seconds[:planned] * 1000).astype("timedelta64[ms]")
-        until[:planned] = at[:planned] + lasting
-        seen[:planned] = airmass
+        until[:planned] = at[:planned] + np.rint(lasting[:planned] * 1000).astype("timedelta64[ms]")
+        middle = (start + lasting[:planned] / 2 - self.midnight) / 3600
+        seen[:planned] = airmass_at(self.paths, order[:planned], middle)
         value = self.value[order]
         columns = [
-            (np.arange(1, n + 1), none),
+            (place, none),
             (at, none),
             (until, none),
             (seen, none),
-            (seconds, np.isnan(seconds)),
+            (lasting, np.isnan(lasting)),
             (value, np.isnan(value)),
             (status[order].tolist(), None),
         ]
@@ -266,25 +299,92 @@ class _Night:
         return table
 
 
-def check_instrument(name: str) -> None:
-    """Refuse an instrument that nights cannot be planned for.
+def possible_exposures(
+    night: NightSources,
+    paths: Paths,
+    seconds: np.ndarray,
+    value: np.ndarray,
+    limit: float | None = None,
+) -> tuple[np.ndarray, PossibleExposures]:
+    """Whether places are up at all, and when exposures there may begin.
 
-    Raises
-    ------
-    VisibilityError
+    Parameters
+    ----------
+    night : NightSources
+    paths : Paths
+        Of K places.
+    seconds, value : ndarray, shape (K,)
+        Exposure times, and what the exposures are worth.
+    limit : float, optional
+        The sine of the altitude that they must be above; by default what was asked.
+
+    Returns
+    -------
+    is_up : ndarray of bool, shape (K,)
+    exposures : PossibleExposures
     """
-    if name not in INSTRUMENTS:
-        raise VisibilityError(
-            f"{unknown('instrument', name, INSTRUMENTS)} Nights are planned for a single slit. "
-            "Use 'targetsel assign' to forecast pointings of fibers."
-        )
+    limit = night.asked.limit if limit is None else limit
+    has_time = (seconds > 0) & (seconds <= LONGEST)
+    whole = np.ceil(np.where(has_time, seconds, LONGEST)).astype(np.int64)
+    before = math.ceil(night.overhead)
+    begin, end, is_up = [], [], np.zeros(len(whole), bool)
+    for dark in night.asked.nights[0].dark:
+        first, last = (edge * 3600 + night.midnight for edge in dark)
+        rises, sets = paths.spans(limit, *dark)
+        is_up |= np.isfinite(rises).any(axis=1)
+        for up, down in zip(rises.T, sets.T, strict=True):
+            never = ~np.isfinite(up)
+            up, down = (np.nan_to_num(each) * 3600 + night.midnight for each in (up, down))
+            begin.append(np.ceil(np.maximum(up, first + before)).astype(np.int64))
+            until = np.floor(np.minimum(down, last)).astype(np.int64) - whole
+            end.append(np.where(never, begin[-1] - 1, until))
+    worth = np.where(value > 0, value, 0.0)
+    return is_up, PossibleExposures(
+        np.stack(begin, axis=1), np.stack(end, axis=1), whole + before, worth
+    )
 
 
-def _told(status: np.ndarray, value: np.ndarray, overhead: float) -> list[str]:
-    """What is planned, and how many are not for which reason."""
+def around_transit(
+    night: NightSources, paths: Paths, seconds: np.ndarray, exposures: PossibleExposures
+) -> np.ndarray:
+    """The begins [s] with which the transits of K places are amid their exposures, shape (K,)."""
+    day = 86_400 * 2 * np.pi / (24 * paths.rate)
+    transit = paths.transit * 3600 + night.midnight
+    middle = (exposures.begin.min(axis=1) + exposures.end.max(axis=1)) / 2
+    transit = transit + day * np.rint((middle - transit) / day)
+    return np.rint(transit - np.nan_to_num(seconds) / 2).astype(np.int64)
+
+
+def airmass_at(paths: Paths, row: np.ndarray, hours: np.ndarray) -> np.ndarray:
+    """Airmasses of the places `row`, shape (K,), each at its hour since the noon."""
+    turned = np.cos(paths.rate * (hours - paths.transit[row]))
+    return np.asarray(1 / (paths.base[row] + paths.swing[row] * turned))
+
+
+def not_planned(status: np.ndarray) -> np.ndarray:
+    """The rows that are not planned, by their reasons."""
+    rank = {name: number for number, name in enumerate(STATUSES)}
+    left = np.flatnonzero(status != PLANNED)
+    return left[np.argsort([rank[each] for each in status[left]], kind="stable")]
+
+
+def told(
+    status: np.ndarray, value: np.ndarray, overhead: float, exposures: int | None = None
+) -> list[str]:
+    """What is planned, and how many are not for which reason.
+
+    Parameters
+    ----------
+    status, value : ndarray, shape (N,)
+    overhead : float
+        Seconds before each exposure.
+    exposures : int, optional
+        Their number, where it is not that of the targets.
+    """
     planned = status == PLANNED
+    n = int(planned.sum()) if exposures is None else exposures
     lines = [
-        f"{counted(int(planned.sum()), 'exposure')} of value {value[planned].sum():.2f}, with an "
+        f"{counted(n, 'exposure')} of value {value[planned].sum():.2f}, with an "
         f"overhead of {overhead:g} s before each"
     ]
     for name, meaning in STATUSES.items():
