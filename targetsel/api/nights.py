@@ -227,6 +227,10 @@ def night(
     store = None if cutouts is None else store_of(cutouts)
     if store is not None and page is None:
         raise VisibilityError("--cutouts is given without --page. Give both, or neither.")
+    if store is not None and fibers is not None:
+        raise VisibilityError(
+            "--cutouts are for finder charts, which a page of pointings has not. Leave it out."
+        )
     if page is not None:
         from targetsel.report.night_page import check_page, write_night_page
 
@@ -238,6 +242,10 @@ def night(
                 "--pointings is of fiber instruments. Name one with --instrument, or leave it out."
             )
         check_table_output(Path(pointings), inputs)
+        if Path(pointings) in [Path(each) for each in (output, page) if each is not None]:
+            raise VisibilityError(
+                f"--pointings {pointings}: is another output, too. Give it a name of its own."
+            )
     found: NightPlan
     if fibers is None:
         found = plan_night(targets, asked, exposure, overhead=overhead, weights=weight, done=plans)

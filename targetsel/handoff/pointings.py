@@ -10,6 +10,7 @@ over the whole exposure.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -33,12 +34,14 @@ from targetsel.nights.plan import (
     told,
 )
 from targetsel.nights.schedule import PossibleExposures, begins, most_valuable
+from targetsel.nights.sites import Site
 from targetsel.nights.visibility import Paths, Visibility, directions_of
 from targetsel.tables.any_form import AnyTable
 from targetsel.tables.columns import Column, schema_of
 from targetsel.tables.parquet import write_table
 
 SLIT = "slit"
+NEARBY = 0.1  # between sites of one observatory [deg]
 MOST_FOUND = 400  # pointings to choose from
 TIMES_THE_NIGHT = 3  # as many are found as fill so many nights
 SHARES_SERVED = (
@@ -314,9 +317,24 @@ class _PointingNight:
         ]
         return pa.Table.from_arrays(arrays, schema=schema_of(COLUMNS))
 
+    @property
+    def _elsewhere(self) -> str:
+        """A sentence where the instrument is at another place than the night's site; else empty."""
+        if not self.instrument.site:
+            return ""
+        site, home = self.night.asked.site, Site.find(self.instrument.site)
+        if math.hypot(site.longitude - home.longitude, site.latitude - home.latitude) < NEARBY:
+            return ""
+        return (
+            f"{self.instrument.title} is at {home.title}, and the night is that of {site}; give "
+            f"--site {home.name} for its own"
+        )
+
     def _told(self, pointings: pa.Table, status: np.ndarray) -> list[str]:
         instrument = self.instrument
+        elsewhere = self._elsewhere
         return [
+            *([elsewhere] if elsewhere else []),
             *told(status, self.night.value, self.night.overhead, pointings.num_rows),
             f"fibers of {instrument.title} are simulated plainly, {instrument.n_fibers:,} for "
             f"targets in each pointing; {instrument.real_tool} decides on real ones",

@@ -47,6 +47,8 @@ class Instrument:
         Tool for a real assignment.
     n_sky, n_stars : int
         Further fibers, for sky and for standard stars; 0 where the number is not published.
+    site : str
+        Where it is, by the names of `nights.sites`; empty for one of your own.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Instrument:
     real_tool: str
     n_sky: int = 0
     n_stars: int = 0
+    site: str = ""
 
     @property
     def n_all(self) -> int:
@@ -75,33 +78,34 @@ INSTRUMENTS = {
             "Silber et al. (2023, AJ 165, 9): 5,000 fibers, 6 mm patrol radius, at about 70 "
             "um/arcsec; desihub/fiberassign: 40 sky fibers and 10 standard stars for each of 10 "
             "petals; collisions are left out, as they have no single distance",
-            "fiberassign's fba_run", n_sky=400, n_stars=100,
+            "fiberassign's fba_run", n_sky=400, n_stars=100, site="KPNO",
         ),
         Instrument(
             "pfs", "Subaru PFS", 1794, 1.38, "hexagon", 53.7, 30.0,
             "pfs.ipmu.jp/research/parameters.html: 2,394 fibers, patrol diameter 107.4 arcsec at "
             "the center; Subaru-PFS/pfs_obsproc_planning_tools, recommended: 400 sky fibers and "
             "200 standard stars",
-            "ets_fiberalloc (netflow) or the PFS target uploader", n_sky=400, n_stars=200,
+            "ets_fiberalloc (netflow) or the PFS target uploader",
+            n_sky=400, n_stars=200, site="Subaru",
         ),
         Instrument(
             "4most", "4MOST, low resolution", 1624, 2.51, "hexagon", 199.0, 17.0,
             "eso.org 4MOST instrument description: 1,624 fibers, 4.1 deg2, 17 arcsec; 4most.eu "
             "subsystems: patrol radius 11.8 mm at 59.4 um/arcsec; no number of fibers for sky and "
             "standard stars is published",
-            "the 4MOST Facility Simulator (4FS)",
+            "the 4MOST Facility Simulator (4FS)", site="VISTA",
         ),
         Instrument(
             "hectospec", "MMT Hectospec", 270, 1.0, "circle", None, 20.0,
             "Hectospec Observers Reference Manual (Oct 2007): 300 fibers, 1 deg, 20 arcsec; its "
             "observing protocols (Nov 2005): at least 30 sky fibers; no number of standard stars",
-            "xfitfibs", n_sky=30,
+            "xfitfibs", n_sky=30, site="MMT",
         ),
         Instrument(
             "2df", "AAT 2dF", 365, 2.0, "circle", None, 30.0,
             "aao.gov.au 2dF pages and FAQ: 392 fibres, 2 deg, 30 arcsec at the least; Configure "
             "cookbook: 20-30 sky fibres (25 are taken) and 1-2 standard stars (2)",
-            "Configure", n_sky=25, n_stars=2,
+            "Configure", n_sky=25, n_stars=2, site="AAT",
         ),
     )
 }  # fmt: skip

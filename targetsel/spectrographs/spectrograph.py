@@ -23,7 +23,6 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import AfterValidator, ConfigDict, Field, PrivateAttr, model_validator
 from pydantic_core import core_schema
-from scipy.special import j1
 
 from targetsel.documents.document import read_text
 from targetsel.documents.models import (
@@ -292,6 +291,8 @@ def share_in_fiber(half_light_radius: np.ndarray, aperture: float, seeing: float
     aperture, seeing : float
         The fiber's diameter, and the FWHM of a point source [arcsec].
     """
+    from scipy.special import j1  # here, so that rules are checked without it
+
     radius, sigma = aperture / 2, seeing / FWHM
     scale = np.asarray(half_light_radius, dtype=np.float64)[..., None] / HALF_LIGHT
     k = _FARTHEST / sigma * (_NODES + 1) / 2

@@ -13,6 +13,7 @@ from targetsel.errors import VisibilityError
 from targetsel.handoff.pointings import COLUMNS, find_instrument, plan_pointings
 from targetsel.handoff.simulation import INSTRUMENTS
 from targetsel.nights.plan import plan_night
+from targetsel.nights.sites import Site
 from targetsel.nights.visibility import Paths, Visibility, directions_of
 from targetsel.sky.positions import separation
 from targetsel.tables.parquet import read_footer
@@ -143,3 +144,16 @@ def test_an_unknown_instrument_and_pointings_of_a_slit_are_refused(sky, tmp_path
         find_instrument("dsei")
     with pytest.raises(VisibilityError, match="of fiber instruments"):
         ts.night(sky, "KPNO", "2027-03-14", exposure="40 min", pointings=tmp_path / "p.csv")
+    same = tmp_path / "p.csv"
+    fibers = {"exposure": "40 min", "instrument": "hectospec"}
+    with pytest.raises(VisibilityError, match="is another output, too"):
+        ts.night(sky, "KPNO", "2027-03-14", same, pointings=same, **fibers)
+
+
+def test_a_night_at_another_place_than_the_instruments_is_remarked(sky, plan):
+    assert "MMT Hectospec is at MMT 6.5 m, Mount Hopkins, and the night is that of KPNO" in (
+        plan.summary()
+    )
+    home = plan_pointings(sky, Visibility.of("MMT", "2027-03-14"), "40 min", HECTOSPEC)
+    assert "is at MMT" not in home.summary()
+    assert all(Site.find(each.site) for each in INSTRUMENTS.values())
