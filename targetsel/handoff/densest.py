@@ -156,22 +156,17 @@ class DensestSearch:
             np.where(np.append(True, cell[1:] != cell[:-1])[: len(cell)], np.arange(len(cell)), 0)
         )
         kept = by_cell[np.arange(len(cell)) - start < self.room]
-        self.counted = None if self.value is None else self.value[kept]
+        if self.value is not None:
+            best_first = kept[np.argsort(-self.value[kept], kind="stable")]
+            self.best_sums = _BestSums(self.at[best_first], self.value[best_first], self.n_fibers)
         return cKDTree(self.at[kept])
 
     def _counted(self, tree: cKDTree, centers: np.ndarray) -> np.ndarray:
         reach = chord(self.radius)
-        if self.counted is None:
-            found = tree.query_ball_point(centers, reach, return_length=True)
-            return np.asarray(found, dtype=np.int64)
-        near = tree.query_ball_point(centers, reach, return_sorted=True)
-        return np.array([self._best_sum(self.counted[each]) for each in near])
-
-    def _best_sum(self, value: np.ndarray) -> float:
-        """The sum of the values for which there are fibers, the best."""
-        if len(value) > self.n_fibers:
-            value = np.partition(value, -self.n_fibers)[-self.n_fibers :]
-        return float(np.sort(value).sum())
+        if self.value is not None:
+            return self.best_sums.within(reach, centers)
+        found = tree.query_ball_point(centers, reach, return_length=True)
+        return np.asarray(found, dtype=np.int64)
 
     def _moved(self, center: np.ndarray) -> np.ndarray:
         """The best center nearby: moved in smaller and smaller steps, then amid its targets."""
@@ -190,6 +185,46 @@ class DensestSearch:
             if self._counted(self.tree, amid[None])[0] >= most:
                 return amid
         return center
+
+
+class _BestSums:
+    """The sums of the largest values around centers.
+
+    Where targets crowd, the best of them alone are looked through: the first tree has few of them,
+    each further one four times as many, and the last all.
+
+    Parameters
+    ----------
+    at : ndarray, shape (K, 3)
+        Unit vectors of targets, the most valuable first.
+    value : ndarray, shape (K,)
+    n : int
+        Values that a sum has at most.
+    """
+
+    def __init__(self, at: np.ndarray, value: np.ndarray, n: int) -> None:
+        self.value, self.n = value, n
+        sizes = [len(at)]
+        while sizes[-1] > 4 * n:
+            sizes.append(sizes[-1] // 4)
+        self.trees = [cKDTree(at[:size]) for size in sizes[::-1]]
+
+    def within(self, reach: float, centers: np.ndarray) -> np.ndarray:
+        """The sum at each of the centers, shape (C,), of the targets within a chord of them."""
+        found, open_ = np.zeros(len(centers)), np.arange(len(centers))
+        for tree in self.trees:
+            here = centers[open_]
+            told = tree is self.trees[-1] or self.n <= tree.query_ball_point(
+                here, reach, return_length=True
+            )
+            told = np.broadcast_to(told, len(open_))
+            near = tree.query_ball_point(here[told], reach, return_sorted=True)
+            # Sorted, as sums of the same values then are the same to the last bit.
+            found[open_[told]] = [
+                np.sort(self.value[each[: self.n]]).sum() for each in near.tolist()
+            ]
+            open_ = open_[~told]
+        return found
 
 
 def _cells(instrument: Instrument, area: float) -> tuple[int, int]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from targetsel.errors import HandoffError
-from targetsel.handoff.densest import densest_pointings
+from targetsel.handoff.densest import _BestSums, densest_pointings
 from targetsel.handoff.simulation import INSTRUMENTS, offsets, simulate
 from targetsel.sky.positions import separation, unit_vectors
 
@@ -121,3 +121,17 @@ def test_list_without_targets_has_no_pointing():
 def test_impossible_number_of_pointings_is_refused(n):
     with pytest.raises(HandoffError, match=r"pointings; expected 1 to 1,000"):
         densest_pointings(target_list(4), AAT, n)
+
+
+@pytest.mark.parametrize("crowd", [0, 30, 3000])
+def test_sums_of_the_best_are_those_of_all_targets_in_reach(crowd):
+    """They are the same where targets crowd, where few are, and where none is."""
+    draw = np.random.default_rng(3)
+    ra = np.concatenate([draw.normal(10, 0.1, crowd), draw.uniform(0, 20, 300)])
+    at = unit_vectors(ra, np.concatenate([draw.normal(0, 0.1, crowd), draw.uniform(-9, 9, 300)]))
+    value = np.sort(draw.choice([0.1, 0.3, 0.7, 0.9], len(at)))[::-1].copy()
+    centers = unit_vectors(np.array([10.0, 10.2, 3.0, 200.0]), np.array([0.0, 0.1, 2.0, 0.0]))
+    sums = _BestSums(at, value, 7).within(0.02, centers)
+    for each, center in zip(sums, centers, strict=True):
+        inside = value[np.linalg.norm(at - center, axis=1) <= 0.02]
+        assert each == np.sort(inside[:7]).sum()
