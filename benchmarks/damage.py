@@ -258,7 +258,7 @@ KINDS: dict[str, Kind] = {
     ),
     "lines": Kind(text("l.yaml", LINES), command("lines", "show", "--lines", "l.yaml")),
     "spectrograph": Kind(
-        both(shipped("targetsel.observing", "data/desi.yaml", "s.yaml"), copied(SCORED)),
+        both(shipped("targetsel.spectrographs", "data/desi.yaml", "s.yaml"), copied(SCORED)),
         command("observe", SCORED, "--spectrograph", "s.yaml", "--size", "1arcsec",
                 "--line", "ew_halpha", "-o", "out/o.parquet"),
     ),
