@@ -148,13 +148,15 @@ def _weights(given: Iterable[str]) -> dict[str, float]:
     Raises
     ------
     VisibilityError
-        If one is written otherwise.
+        If one is written otherwise, or a class is named twice.
     """
-    found = {}
+    found: dict[str, float] = {}
     for text in given:
-        name, _, number = text.partition("=")
+        name, _, number = (each.strip() for each in text.partition("="))
+        if name in found:
+            raise VisibilityError(f"--weight of class '{name}' is given twice. Leave one out.")
         try:
-            found[name.strip()] = float(number)
+            found[name] = float(number)
         except ValueError:
             raise VisibilityError(
                 f"--weight is '{text}'; expected CLASS=NUMBER. Write it as in --weight ELG=2."

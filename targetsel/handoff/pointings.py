@@ -128,8 +128,8 @@ def find_instrument(name: str) -> Instrument | None:
     """
     if name == SLIT:
         return None
-    if name not in INSTRUMENTS:
-        raise VisibilityError(unknown("instrument", name, [SLIT, *INSTRUMENTS]))
+    if name not in [*INSTRUMENTS]:  # a list, as what is asked may be no text
+        raise VisibilityError(unknown("instrument", str(name), [SLIT, *INSTRUMENTS]))
     return INSTRUMENTS[name]
 
 

@@ -14,6 +14,7 @@ import pyarrow as pa
 from targetsel.documents.models import parse_quantity
 from targetsel.errors import CatalogError, VisibilityError, close_or_known, did_you_mean
 from targetsel.nights.adding import catalog_of
+from targetsel.nights.sites import is_number
 from targetsel.sky.catalog import PositionColumns
 from targetsel.tables.any_form import AnyTable
 from targetsel.tables.columns import column_named, floats, in_unit, numbers_named
@@ -167,7 +168,7 @@ class ListedSources:
         column_named(self.table.schema, CLASS, self.place)
         of_class = self.table[CLASS].to_numpy(zero_copy_only=False).astype(str)
         for name, weight in weights.items():
-            if not (math.isfinite(weight) and weight >= 0):
+            if not (is_number(weight) and math.isfinite(weight) and weight >= 0):
                 raise VisibilityError(
                     f"the weight of class '{name}' is {weight!r}; expected 0 or more. Give a class "
                     "that is not wanted the weight 0."
@@ -216,7 +217,8 @@ def _told(column: str | None) -> str:
 
 def _keys(place: Path, table: pa.Table, ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
     """One text for each source: its id, or else its position."""
-    steps = np.rint(np.stack([np.nan_to_num(ra) % 360, np.nan_to_num(dec)], axis=1) * _STEPS)
+    steps = np.rint(np.stack([np.nan_to_num(ra), np.nan_to_num(dec)], axis=1) * _STEPS)
+    steps[:, 0] %= 360 * _STEPS  # of the steps, as what is rounded up to 360 deg is at 0
     at = [f"at {x:.0f} {y:.0f}" for x, y in steps]
     name = id_column(table)
     if name is None:

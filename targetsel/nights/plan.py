@@ -180,13 +180,20 @@ class NightSources:
             raise VisibilityError(
                 f"overhead is {before:g} s; expected 0 to {LONGEST:g} s. Write it as in '5 min'."
             )
+        weights = {} if weights is None else weights
+        if not isinstance(weights, Mapping):
+            raise VisibilityError(
+                f"weight is {str(weights)[:40]!r}; expected numbers by class. Write it as in "
+                "{'ELG': 2}."
+            )
         listed = ListedSources.read(targets)
-        seconds, value = listed.seconds(exposure), listed.values(dict(weights or {}))
+        seconds, value = listed.seconds(exposure), listed.values(weights)
         is_done = listed.done_in(done)
         rows = np.lexsort((listed.dec, listed.ra, seconds, -value, listed.key))
         settings = {
             **asked.provenance(), "instrument": instrument, "exposure": exposure,
-            "overhead": before, "weights": dict(weights or {}), "done": int(is_done.sum()),
+            "overhead": before, "weights": {name: float(each) for name, each in weights.items()},
+            "done": int(is_done.sum()),
         }  # fmt: skip
         found = seconds[rows], value[rows], is_done[rows], before, settings
         return cls(asked, listed.take(rows), *found)

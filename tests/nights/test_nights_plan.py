@@ -9,6 +9,7 @@ from astropy.coordinates import AltAz, EarthLocation, SkyCoord
 from astropy.time import Time
 from astropy.utils import iers
 
+from targetsel.cli.nights import _weights
 from targetsel.errors import CatalogError, VisibilityError
 from targetsel.nights.plan import COLUMNS, STATUSES, plan_night
 from targetsel.nights.visibility import Visibility
@@ -103,6 +104,18 @@ def test_of_rows_of_one_source_only_one_is_planned(sky):
     assert (plan["plan_status"] == "repeated").sum() == N
 
 
+def test_positions_on_both_sides_of_ra_0_are_of_one_source():
+    ra = pa.array([360 - 1e-8, 0.0, 1e-8, 359.99999, -0.00001])
+    plan = plan_night(pa.table({"ra": ra, "dec": [40.0] * 5}), ASKED, "20 min")
+    assert (plan["plan_status"] == "repeated").sum() == 3
+
+
+def test_a_class_that_is_weighed_twice_is_refused():
+    assert _weights(["ELG=2", "QSO = 3"]) == {"ELG": 2, "QSO": 3}
+    with pytest.raises(VisibilityError, match="'ELG' is given twice"):
+        _weights(["ELG=2", "ELG=3"])
+
+
 def test_a_class_of_weight_ten_fills_the_night_and_one_of_zero_is_left_out(sky):
     plan = plan_night(sky, ASKED, "20 min", weights={"ELG": 10}).planned
     assert (plan["program"] == "ELG").mean() > 0.9
@@ -142,6 +155,8 @@ def test_a_list_without_rows_gives_a_plan_without_rows(sky):
         ({"overhead": "-5 min"}, "overhead is"),
         ({"weights": {"ELGS": 2}}, "no target is of class 'ELGS'. Did you mean 'ELG'?"),
         ({"weights": {"ELG": -2}}, "expected 0 or more"),
+        ({"weights": {"ELG": "2"}}, "the weight of class 'ELG' is '2'; expected 0 or more"),
+        ({"weights": "ELG=2"}, "weight is 'ELG=2'; expected numbers by class"),
         ({"done": [{"target_id": [1]}]}, "has no column 'plan_status', so that it is no plan"),
     ],
 )
