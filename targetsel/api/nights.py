@@ -256,10 +256,10 @@ def night(
     if page is not None:
         listed = next(iter(paths_in([targets])), None)
         if isinstance(found, PointingPlan):
-            said = write_night_page(found.exposures, asked, Path(page))
+            write_night_page(found.exposures, asked, Path(page), has_charts=False)
         else:
             said = write_night_page(found, asked, Path(page), store, listed)
-        found = replace(found, remarks=(*found.remarks, said))
+            found = replace(found, remarks=(*found.remarks, said))
     if output is not None:
         found.write(output)
     if pointings is not None and isinstance(found, PointingPlan):

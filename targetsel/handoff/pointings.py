@@ -22,7 +22,7 @@ import pyarrow as pa
 from targetsel.errors import VisibilityError, counted, unknown
 from targetsel.handoff.densest import DensestSearch
 from targetsel.handoff.simulation import INSTRUMENTS, Instrument, TargetsInOrder, forecast_at
-from targetsel.nights.listed import PLANNED, STATUS
+from targetsel.nights.listed import CLASS, IDS, PLANNED, STATUS
 from targetsel.nights.plan import (
     OVERHEAD,
     NightPlan,
@@ -99,8 +99,16 @@ class PointingPlan(NightPlan):
     @property
     def exposures(self) -> NightPlan:
         """The pointings as the exposures of a plan, for its page."""
-        status = pa.array([PLANNED] * self.pointings.num_rows, pa.string())
-        return NightPlan(self.pointings.append_column(STATUS, status), self.remarks, self._notes())
+        table, n = self.pointings, self.pointings.num_rows
+        takes = [counted(each, "target") for each in table["plan_targets"].to_pylist()]
+        named = {
+            IDS[0]: [f"pointing {k + 1}" for k in range(n)],
+            CLASS: takes,
+            STATUS: [PLANNED] * n,
+        }
+        for name, values in named.items():
+            table = table.append_column(name, pa.array(values, pa.string()))
+        return _PointingsAsPlan(table, tuple(self.summary().splitlines()), self._notes())
 
     def write_pointings(self, path: Path) -> None:
         """Write the pointings in the format of the path's ending.
@@ -116,6 +124,13 @@ class PointingPlan(NightPlan):
         """The numbers of pointings and of targets with a fiber, and the remarks."""
         head = counted(self.pointings.num_rows, "pointing")
         return "\n".join([head, super().summary()])
+
+
+class _PointingsAsPlan(NightPlan):
+    """Pointings as exposures; the remarks are all that is said of the plan."""
+
+    def summary(self) -> str:
+        return "\n".join(self.remarks)
 
 
 def find_instrument(name: str) -> Instrument | None:

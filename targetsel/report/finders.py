@@ -79,7 +79,7 @@ class FinderCharts:
     ----------
     store : CutoutStore or None
     reason : str
-        Why there is no store.
+        Why there is no store; empty also where exposures are of fields.
     shown : PlannedExposures
     """
 
@@ -115,8 +115,10 @@ class FinderCharts:
 
     @property
     def remark(self) -> str:
-        """How many charts there are, or why there are none."""
+        """How many charts there are, or why there are none; empty where none are expected."""
         n = len(self.shown)
+        if self.store is None and not self.reason:
+            return ""
         if not n:
             return "no target is planned, so that there are no finder charts"
         if self.store is None:

@@ -70,6 +70,7 @@ def write_night_page(
     path: Path,
     cutouts: CutoutStore | None = None,
     targets: Path | None = None,
+    has_charts: bool = True,
 ) -> str:
     """Write the page of a plan, and say of how many targets it has charts.
 
@@ -86,6 +87,8 @@ def write_night_page(
         Where finder charts are from; by default the store beside the list, if there is one.
     targets : Path, optional
         The list, if it is a file.
+    has_charts : bool
+        Whether exposures are of single targets, which may have finder charts.
 
     Raises
     ------
@@ -96,7 +99,7 @@ def write_night_page(
     """
     kind = check_page(path)
     shown = PlannedExposures.of(plan, asked)
-    charts = charts_of(shown, cutouts, targets)
+    charts = charts_of(shown, cutouts, targets) if has_charts else FinderCharts(None, "", shown)
     with matplotlib.rc_context(STYLE), written_beside(path) as beside:
         if kind == "html":
             beside.write_text(_html(shown, charts), encoding="utf-8")
@@ -130,7 +133,6 @@ def _html(shown: PlannedExposures, charts: FinderCharts) -> str:
 {_image(_curves(shown))}
 <h2>Exposures in their order</h2>
 {_list(shown.rows)}
-<h2>Finder charts</h2>
 {_finders(charts)}
 </main>
 </body>
@@ -179,8 +181,11 @@ def _list(rows: Sequence[Sequence[str]]) -> str:
 
 
 def _finders(charts: FinderCharts) -> str:
+    if not charts.remark:
+        return ""
+    heading = "<h2>Finder charts</h2>"
     if charts.store is None or not len(charts.shown):
-        return f"<p>{escape(_sentence(charts.remark))}</p>"
+        return f"{heading}\n<p>{escape(_sentence(charts.remark))}</p>"
     said = " ".join([_sentence(charts.remark), *charts.method()])
     places = [" ".join(each) for each in charts.shown.positions]
     figures = "\n".join(
@@ -190,7 +195,7 @@ def _finders(charts: FinderCharts) -> str:
         for page in charts.pages()
         for chart in page
     )
-    return f'<p>{escape(said)}</p>\n<div class="charts">\n{figures}\n</div>'
+    return f'{heading}\n<p>{escape(said)}</p>\n<div class="charts">\n{figures}\n</div>'
 
 
 def _drawn(chart: FinderChart) -> str:
@@ -252,7 +257,7 @@ def _first_page(shown: PlannedExposures, remark: str) -> tuple[Canvas, float]:
     canvas = Canvas(figsize=A4)
     _write(canvas, 0.03, 0.965, shown.title, 15, weight="bold")
     height = 0.945
-    for fact in [*shown.facts(), _sentence(remark)]:
+    for fact in [*shown.facts(), *([_sentence(remark)] if remark else [])]:
         for line in textwrap.wrap(fact, WIDTH):
             _write(canvas, 0.03, height, line, 8)
             height -= LINE

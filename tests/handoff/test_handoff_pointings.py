@@ -135,7 +135,9 @@ def test_pointings_are_written_and_the_page_shows_them(sky, tmp_path):
     assert read_footer(tmp_path / "pointings.parquet")["night"]["instrument"] == "hectospec"
     assert "xfitfibs decides on real ones" in plan.summary()
     page = (tmp_path / "plan.html").read_text()
-    assert f"{written['plan_targets'][0].as_py()}" in page
+    assert "pointing 1</td>" in page
+    assert f"{written['plan_targets'][0].as_py()} targets</td>" in page
+    assert "Finder charts" not in page
     assert pc.sum(written["plan_targets"]).as_py() == len(plan.planned)
 
 
@@ -157,3 +159,9 @@ def test_a_night_at_another_place_than_the_instruments_is_remarked(sky, plan):
     home = plan_pointings(sky, Visibility.of("MMT", "2027-03-14"), "40 min", HECTOSPEC)
     assert "is at MMT" not in home.summary()
     assert all(Site.find(each.site) for each in INSTRUMENTS.values())
+
+
+def test_pointings_are_drawn_as_a_pdf_too(sky, tmp_path):
+    fibers = {"exposure": "40 min", "instrument": "hectospec"}
+    ts.night(sky, "KPNO", "2027-03-14", page=tmp_path / "plan.pdf", **fibers)
+    assert (tmp_path / "plan.pdf").read_bytes().startswith(b"%PDF")
