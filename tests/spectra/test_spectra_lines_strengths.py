@@ -193,6 +193,6 @@ def test_bad_spectrum_keeps_its_row_and_says_why(tmp_path):
 def test_real_spectra_are_measured_but_for_what_lies_beyond_them(real_spectra):
     table = strengths_table(measure_files(real_spectra, TABLE), TABLE)
     assert table["status"].to_pylist() == ["ok"] * 10
-    widths = {row["source_id"]: row for row in table.to_pylist()}
+    widths = {path.stem: row for path, row in zip(real_spectra, table.to_pylist(), strict=True)}
     assert widths["spec-1045-52725-0628"]["unmeasured"] == "ew_oii (beyond the spectrum)"
     assert all(0 < row["ew_halpha_err"] < 2 for row in widths.values())
