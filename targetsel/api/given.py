@@ -29,7 +29,7 @@ Labelled: TypeAlias = "tuple[AnyPath, AnyPath]"
 
 
 def in_silence(line: str) -> None:
-    """What hears the lines of a long task where nobody wants to."""
+    """Discard a line of progress."""
 
 
 @overload

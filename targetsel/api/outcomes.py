@@ -1,4 +1,4 @@
-"""What came of a target list, and ensembles that learn from it."""
+"""Compare what came of a target list with what it had stated."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def outcomes(
     ids: AnyPath | None = None,
     proposal: Sequence[str] = (),
 ) -> ListOutcome:
-    """What came of a target list, beside what it had stated, as `targetsel outcomes` tells it.
+    """Compare what came of a target list with what it had stated, as `targetsel outcomes`.
 
     Parameters
     ----------

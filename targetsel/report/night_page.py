@@ -17,6 +17,7 @@ from targetsel.report.canvas import NO_DATE, STYLE, Picture, check_suffix, svg_p
 from targetsel.report.finders import FinderChart, FinderCharts, charts_of
 from targetsel.report.night_curves import draw_curves
 from targetsel.report.night_plan import HEADINGS, PlannedExposures
+from targetsel.report.one_page import PAGE_STYLE, image, table
 from targetsel.tables.files import written_beside
 
 FORMATS = (".html", ".pdf")
@@ -27,30 +28,6 @@ LINE = 0.0135  # of a PDF page
 WIDTH = 125  # characters of a line in a PDF
 LONGEST = {1: 20, 2: 13}  # characters of a column in a PDF
 NEXT_ROWS = 66  # of the list on a page of its own
-PAGE_STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; max-width: 66rem; margin: 1.5rem auto;
-  padding: 0 1rem; color: #1a1a1a; background: #fff }
-h1 { font-size: 1.5rem; margin: 0 0 .4rem } h2 { font-size: 1.1rem; margin: 1.6rem 0 .4rem }
-ul { margin: .4rem 0; padding-left: 1.2rem } li { overflow-wrap: anywhere }
-.sky { margin: .8rem 0 } .sky img { width: 100%; height: auto } figcaption { color: #444 }
-.wide { overflow-x: auto }
-table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums }
-th, td { padding: .12rem .6rem .12rem 0; text-align: right; border-bottom: 1px solid #ddd;
-  vertical-align: top }
-th { font-weight: 600; border-bottom: 1px solid #888 }
-td { white-space: nowrap } td.text, th.text { text-align: left }
-.charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(11rem, 1fr));
-  gap: .8rem } .chart { margin: 0; font-size: .78rem; overflow-wrap: anywhere }
-.chart img { width: 100%; height: auto; display: block } .chart .none { aspect-ratio: 1;
-  background: #eee; color: #666; display: grid; place-items: center }
-td.name { white-space: normal; overflow-wrap: anywhere; min-width: 7.2rem }
-@page { size: A4; margin: 11mm }
-@media print { body { font-size: 10.5px; max-width: none; margin: 0; padding: 0 }
-  table { font-size: 8.5px } tr, figure, li { break-inside: avoid } h2 { break-after: avoid }
-  .charts { grid-template-columns: repeat(6, 1fr); gap: 2mm } .chart { font-size: 7.5px }
-  .wide { overflow: visible } td.name { min-width: 4rem }
-  .sky img { width: 82% } .sky, h2 { margin-top: .4rem } }
-"""
 
 
 def check_page(path: Path) -> str:
@@ -130,7 +107,7 @@ def _html(shown: PlannedExposures, charts: FinderCharts) -> str:
 <h1>{escape(shown.title)}</h1>
 <ul>{facts}</ul>
 <table>{times}</table>
-{_image(_curves(shown))}
+{image(_curves(shown))}
 <h2>Exposures in their order</h2>
 {_list(shown.rows)}
 {_finders(charts)}
@@ -154,30 +131,10 @@ def _caption(shown: PlannedExposures) -> str:
     )
 
 
-def _image(picture: Picture) -> str:
-    data = base64.b64encode(picture.svg).decode("ascii")
-    text = escape(picture.description)
-    return (
-        f'<figure class="sky"><img src="data:image/svg+xml;base64,{data}" alt="{text}">'
-        f"<figcaption>{text}</figcaption></figure>"
-    )
-
-
 def _list(rows: Sequence[Sequence[str]]) -> str:
     if not rows:
         return "<p>No target is planned.</p>"
-    kinds = ["", *[' class="text name"'] * 2, *[""] * (len(HEADINGS) - 3)]
-    head = "".join(
-        f"<th{kind}>{escape(name)}</th>" for kind, name in zip(kinds, HEADINGS, strict=True)
-    )
-    body = "".join(
-        "<tr>"
-        + "".join(f"<td{kind}>{escape(each)}</td>" for kind, each in zip(kinds, row, strict=True))
-        + "</tr>\n"
-        for row in rows
-    )
-    table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-    return f'<div class="wide">{table}</div>'
+    return table(HEADINGS, rows, ["", *[' class="text name"'] * 2, *[""] * (len(HEADINGS) - 3)])
 
 
 def _finders(charts: FinderCharts) -> str:

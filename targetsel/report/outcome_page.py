@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import numpy as np
 
 from targetsel.plots import Axes, matplotlib
 from targetsel.report.canvas import COLOURS, STYLE, Picture, check_suffix, panels_of, svg_picture
-from targetsel.report.night_page import PAGE_STYLE
+from targetsel.report.one_page import PAGE_STYLE, image, table
 from targetsel.report.outcomes import ClassOutcome, LineOutcome, ListOutcome
 from targetsel.spectra.photoz import PHOTOZ
 from targetsel.tables.files import written_beside
@@ -55,7 +54,7 @@ def write_outcome_page(outcome: ListOutcome, path: Path) -> None:
 <main>
 <h1>{escape(title)}</h1>
 <ul>{facts}</ul>
-{_image(picture)}
+{image(picture)}
 <h2>Classes</h2>
 {_table(ClassOutcome.headings, [each.cells for each in outcome.classes], 1)}
 <h2>What the spectra show</h2>
@@ -118,27 +117,7 @@ def _draw_redshifts(panel: Axes, outcome: ListOutcome, redshift: np.ndarray) -> 
     panel.legend(fontsize=7, frameon=False)
 
 
-def _image(picture: Picture) -> str:
-    data = base64.b64encode(picture.svg).decode("ascii")
-    text = escape(picture.description)
-    return (
-        f'<figure class="sky"><img src="data:image/svg+xml;base64,{data}" alt="{text}">'
-        f"<figcaption>{text}</figcaption></figure>"
-    )
-
-
-def _table(headings: Sequence[str], rows: Iterable[Sequence[str]], n_texts: int) -> str:
-    kinds = [' class="text"' if k < n_texts else "" for k in range(len(headings))]
-    head = "".join(
-        f"<th{kind}>{escape(one)}</th>" for kind, one in zip(kinds, headings, strict=True)
-    )
-    body = "".join(
-        "<tr>"
-        + "".join(f"<td{kind}>{escape(one)}</td>" for kind, one in zip(kinds, row, strict=True))
-        + "</tr>\n"
-        for row in rows
-    )
-    if not body:
+def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], n_texts: int) -> str:
+    if not rows:
         return "<p>Too few spectra.</p>"
-    table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-    return f'<div class="wide">{table}</div>'
+    return table(headings, rows, [' class="text"' * (k < n_texts) for k in range(len(headings))])
