@@ -46,21 +46,27 @@ GROUPS = {
         "inspect-merge": "inspection:inspect_merge",
         "evaluate": "predictions:evaluate",
         "compare": "predictions:compare",
+    },
+    "The list on the sky": {
         "density": "reports:density",
         "randoms": "reports:randoms",
         "selection-function": "reports:selection_function",
     },
-    "Hand-off": {
-        "export": "handoff:export",
-        "import-assignment": "handoff:import_assignment",
-        "assign": "handoff:assign",
-        "outcomes": "outcomes:outcomes",
-        "join-redshifts": "redshifts:join_redshifts",
+    "Observing": {
         "observe": "observe:observe",
+        "join-redshifts": "redshifts:join_redshifts",
+        "sites": "nights:sites",
         "visibility": "nights:visibility",
         "night": "nights:night",
-        "sites": "nights:sites",
+    },
+    "Hand-off": {
+        "export": "handoff:export",
+        "assign": "handoff:assign",
+        "import-assignment": "handoff:import_assignment",
         "restore": "score:restore",
+    },
+    "After the spectra": {
+        "outcomes": "outcomes:outcomes",
     },
     "Archives": {
         "surveys": "surveys:surveys",

@@ -38,7 +38,8 @@ TASKS = {
         *("write_priors", "update_priors", "fit_residual"),
     ),
     "Large catalogs": ("partition", "score_catalog", "select_catalog", "status"),
-    "Hand-off": ("export", "assign", "import_assignment", "outcomes", "restore"),
+    "Hand-off": ("export", "assign", "import_assignment", "restore"),
+    "After the spectra": ("outcomes",),
     "Looking": ("show", "show_all", "show_cutouts", "inspect", "inspect_merge", "progress", "docs"),
     "The walk, step by step": (
         *("choose_targets", "cut_out", "measure", "score_rows", "apply_rules", "rank"),
