@@ -1,6 +1,7 @@
 """Notes of people who inspected targets: the CSV files that pages export, and those of prospect.
 
-The columns are those of desihub/prospect, the first fifteen; behind them stand ours.
+The first columns are those of desihub/prospect: sixteen, and fifteen before its version 1.2.0,
+which lacked Redrock_deltachi2. Ours stand behind them.
 """
 
 from __future__ import annotations

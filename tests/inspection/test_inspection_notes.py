@@ -65,16 +65,29 @@ def test_of_two_notes_of_one_person_the_newer_counts(tmp_path):
         assert ts.inspect_merge(files).table["quality"].to_pylist() == [4.0]
 
 
-def test_files_of_prospect_are_read_by_their_targetid(tmp_path):
+@pytest.mark.parametrize("since", ["", "Redrock_deltachi2,"])
+def test_files_of_prospect_are_read_by_their_targetid(since, tmp_path):
+    """Those of its versions before 1.2.0 have 15 columns, and 16 since."""
     names = (
         "TARGETID,EXPID,NIGHT,TILEID,Spec_version,Redrock_version,Template_version,"
-        "Redrock_spectype,Redrock_z,VI_scanner,VI_quality,VI_issue,VI_z,VI_spectype,VI_comment"
+        f"Redrock_spectype,Redrock_z,{since}VI_scanner,VI_quality,VI_issue,VI_z,VI_spectype,"
+        "VI_comment"
     )
-    row = "39627652591521181,-1,-1,-1,-1,-1,-1,GALAXY,0.1, ,-1,,,,no quality"
-    path = written(tmp_path / "vi.csv", row, head=names)
-    note = read_notes(path)[0]
-    assert (note.source_id, note.quality, note.scanner) == ("39627652591521181", None, "vi")
-    assert ts.inspect_merge(path).table["source_id"].to_pylist() == [39627652591521181]
+    chi = since and "512.7,"
+    rows = [
+        f"39627652591521181,-1,-1,-1,-1,-1,-1,GALAXY,0.1,{chi} ,-1,,,,no quality",
+        f'39627652591521182,12345,20200703,65432,0.33.3,0.22.2,1.0,STAR,0.0003,{chi}VER,4,C,'
+        '0.0004,STAR,"a comment, with a comma"',
+    ]  # fmt: skip
+    path = written(tmp_path / "vi.csv", *rows, head=names)
+    first, second = read_notes(path)
+    assert (first.source_id, first.quality, first.scanner) == ("39627652591521181", None, "vi")
+    assert (second.quality, second.issue, second.redshift) == (4, "C", 0.0004)
+    assert second.comment == "a comment, with a comma"
+    assert ts.inspect_merge(path).table["source_id"].to_pylist() == [
+        39627652591521181,
+        39627652591521182,
+    ]
 
 
 def test_kappa_is_one_for_people_who_agree_and_zero_for_chance():

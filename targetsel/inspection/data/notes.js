@@ -4,10 +4,12 @@
    A note is written to localStorage at once, for other tabs, and to IndexedDB, which the browser
    puts on the disk before it says so; what a crash loses of the one is in the other. */
 const ISSUES = "RCS";
-/* The columns of desihub/prospect, in its order; what it knows of DESI alone has its defaults. */
+/* The columns of desihub/prospect since its version 1.2.0 (`vi_file_fields` of prospect/utilities.py), in its order;
+   what it knows of DESI alone has its defaults. */
 const PROSPECT = ["TARGETID", "EXPID", "NIGHT", "TILEID", "Spec_version", "Redrock_version",
-  "Template_version", "Redrock_spectype", "Redrock_z", "VI_scanner", "VI_quality", "VI_issue",
-  "VI_z", "VI_spectype", "VI_comment"];
+  "Template_version", "Redrock_spectype", "Redrock_z", "Redrock_deltachi2", "VI_scanner", "VI_quality",
+  "VI_issue", "VI_z", "VI_spectype", "VI_comment"];
+const IN_ASCII = { ",": ";", "Å": "Angstrom", "α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "λ": "lambda" };
 const OURS = ["source_id", "ra", "dec", "class", "VI_time"];
 
 class Notes {
@@ -94,18 +96,21 @@ class Notes {
     if (!parts || parts[1] !== this.page || parts[2] !== this.scanner || !event.newValue) return;
     try { this.notes.set(parts[3], valid(JSON.parse(event.newValue))); this.changed(parts[3]); } catch (_) { /* not ours */ }
   }
-  /* The CSV of all notes that say something; `about` gives what the list knows of a source. */
+  /* The CSV of all notes that say something; `about` gives what the list knows of a source. For prospect it is as its
+     own files: its columns alone, lines that end in \n, and texts without commas in ASCII. */
   csv(about, prospect) {
     const names = prospect ? PROSPECT : [...PROSPECT, ...OURS];
     const rows = [names];
     for (const [id, note] of [...this.notes].sort((a, b) => about(a[0]).row - about(b[0]).row)) {
       if (!isSomething(note)) continue;
       const known = about(id);
-      rows.push([known.targetid, -1, -1, -1, -1, -1, -1, "", -1, this.scanner || " ",
-        note.quality === null ? -1 : note.quality, note.issue, note.z, note.type, note.comment,
+      const text = value => prospect ? inAscii(value) : value;
+      rows.push([known.targetid, -1, -1, -1, -1, -1, -1, "", -1, -1, text(this.scanner),
+        note.quality === null ? -1 : note.quality, note.issue, note.z, text(note.type), text(note.comment),
         ...(prospect ? [] : [id, known.ra, known.dec, known.class, note.time])]);
     }
-    return rows.map(row => row.map(cell).join(",")).join("\r\n") + "\r\n";
+    const end = prospect ? "\n" : "\r\n";
+    return rows.map(row => row.map(cell).join(",")).join(end) + end;
   }
   /* Take notes of a CSV that was exported; how many. Notes that are newer here stay. */
   load(text, idOf) {
@@ -135,6 +140,7 @@ function valid(note) {
 function isSomething(note) {
   return note.quality !== null || Boolean(note.issue || note.z || note.type || note.comment);
 }
+function inAscii(text) { return [...text].map(each => IN_ASCII[each] || (/[ -~]/.test(each) ? each : /\s/.test(each) ? " " : "?")).join(""); }
 function cell(value) {
   const text = value === null || value === undefined ? "" : String(value);
   return /[",\r\n]|^\s|\s$/.test(text) ? `"${text.replace(/"/g, '""')}"` : text;
