@@ -107,6 +107,7 @@ NOT_RUN: dict[str, str] = {
     "real_blends": "needs images of archives",
     "real_galaxies": _MODULE,
     "real_images": "needs images of archives",
+    "real_outcomes": "needs redshifts of an archive",
     "real_sky": "needs images of archives",
     "real_spectra": "needs spectra of an archive",
     "redshift_rules": _SKIES,

@@ -29,6 +29,7 @@ def outcomes(
     page: AnyPath | None = None,
     ids: AnyPath | None = None,
     proposal: Sequence[str] = (),
+    windows: Sequence[tuple[float, float]] = (),
 ) -> ListOutcome:
     """Compare what came of a target list with what it had stated, as `targetsel outcomes`.
 
@@ -56,18 +57,21 @@ def outcomes(
         Map ``<file>.ids.ecsv`` that `export` wrote, for tools with their own ids.
     proposal : sequence of str
         PFS: catId or proposalId of your targets, for shared designs.
+    windows : sequence of pairs of float
+        Windows of redshift whose shares are wanted, from the first to below the second; by default
+        equal steps in round numbers.
 
     Returns
     -------
     ListOutcome
-        ``classes`` and ``lines`` hold the figures with their intervals, ``observed`` what came of
-        each target.
+        ``classes``, ``lines`` and ``redshifts`` hold the figures with their intervals,
+        ``observed`` what came of each target.
 
     Raises
     ------
     HandoffError
-        If the list has no targets or none was assigned, an assignment is of another list, or not
-        one of `spectra` and `truth` is given.
+        If the list has no targets or none was assigned, an assignment is of another list, a window
+        is none, or not one of `spectra` and `truth` is given.
     CatalogError
         If a table cannot be read, or holds no target of the list.
     SpectrumError
@@ -93,6 +97,7 @@ def outcomes(
     from targetsel.feedback.table import write_outcomes
     from targetsel.handoff.assignment import Pointing, join
     from targetsel.report.outcome_page import check_outcome_page, write_outcome_page
+    from targetsel.report.outcome_redshifts import check_windows
     from targetsel.report.outcomes import ListOutcome
     from targetsel.tables.files import check_output, check_table_output
 
@@ -109,6 +114,7 @@ def outcomes(
             "outcomes: a table of redshifts (--redshifts) goes with --spectra. Leave it out, or "
             "join it to the table of --truth."
         )
+    check_windows(windows)
     inputs = paths_in([targets, *files, *measured, *filter(None, (table, map_of_ids, chances))])
     if output is not None:
         check_table_output(Path(output), inputs)
@@ -127,9 +133,9 @@ def outcomes(
             raise type(error)(
                 str(error).replace(str(called), str(table or "the spectra"))
             ) from None
-    found = ListOutcome.of(observed)
+    found = ListOutcome.of(observed, windows)
     if output is not None:
-        write_outcomes(observed, Path(output), found.records)
+        write_outcomes(observed, Path(output), found.records, found.redshift_records)
     if page is not None:
         write_outcome_page(found, Path(page))
     return found

@@ -54,6 +54,13 @@ def outcomes(
             help="PFS: catId or proposalId of your targets, for shared designs; may be repeated."
         ),
     ] = None,
+    window: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Window of redshift, as 0.7-1.1, whose share is wanted; may be repeated. Default: "
+            "equal steps."
+        ),
+    ] = None,
     page: Annotated[Path | None, typer.Option(help="Report of one page to write, .html.")] = None,
     output: Annotated[
         Path | None,
@@ -72,6 +79,7 @@ def outcomes(
             --truth truth.parquet --page quiescent.html
     """
     from targetsel.api.handoff import stem_of
+    from targetsel.report.outcome_redshifts import RedshiftOutcome, window_of
     from targetsel.report.outcomes import ClassOutcome, LineOutcome
 
     output = output or targets.with_name(f"{stem_of(targets)}.outcomes.parquet")
@@ -86,10 +94,13 @@ def outcomes(
         page=page,
         ids=ids,
         proposal=proposal or (),
+        windows=[window_of(each) for each in window or ()],
     )
     print_table(ClassOutcome.headings, [each.cells for each in found.classes])
     if found.lines:
         print_table(LineOutcome.headings, [each.cells for each in found.lines])
+    if found.redshifts:
+        print_table(RedshiftOutcome.headings, found.redshift_rows)
     for line in found.sentences:
         say(line)
     say(f"written to {output}{f' and {page}' if page else ''}")

@@ -17,6 +17,7 @@ from targetsel.spectra.lines import PREDICTABLE, UNITS
 from targetsel.spectra.proxies import CORRELATION, NORMAL_SCORES, QUANTILES
 from targetsel.tables.parquet import described
 
+NO_CLAIM = "it claims nothing about spectra"
 _SCORES = {b"normal_scores": b"-2.5,...,2.5"}
 
 
@@ -51,7 +52,7 @@ def claims_of(
     claims, untested = {}, {}
     for each in classes:
         if each.truth is None:
-            untested[each.name] = "it claims nothing about spectra"
+            untested[each.name] = NO_CLAIM
             continue
         needed = sorted(f.proxies(each.truth))
         if lacking := [name for name in needed if name not in measured]:

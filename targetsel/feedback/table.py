@@ -67,7 +67,10 @@ OUTCOMES = FileKind(
 
 
 def write_outcomes(
-    observed: ObservedTargets, path: Path, figures: Sequence[Mapping[str, Any]]
+    observed: ObservedTargets,
+    path: Path,
+    figures: Sequence[Mapping[str, Any]],
+    redshifts: Sequence[Mapping[str, Any]] = (),
 ) -> None:
     """Write what came of each target, in the order of the list, with the figures in the footer."""
     table = observed.targets.table
@@ -101,6 +104,7 @@ def write_outcomes(
         "weights": "inclusion" if observed.by_inclusion else "list",
         "rows": dict(observed.counts),
         "figures": [_plain(each) for each in figures],
+        "redshifts": [_plain(each) for each in redshifts],
         **(SIMULATED if observed.simulated else {}),
     }
     write_table(pa.table(arrays, schema=pa.schema(fields)), path, footer)

@@ -91,7 +91,7 @@ TOPICS: dict[str, dict[str, str]] = {
         "A plain table": "handoff.table",
         "What the tool assigned": "handoff.assignment",
         "Simulated pointings": "handoff.simulation handoff.densest",
-        "What came of a list": "feedback api.outcomes report.outcomes",
+        "What came of a list": "feedback api.outcomes report.outcomes report.outcome_redshifts",
     },
     "Fetching from archives": {
         "Any archive": "surveys api.archives cli.fetch tables.journal",

@@ -11,6 +11,7 @@ import numpy as np
 from targetsel.plots import Axes, matplotlib
 from targetsel.report.canvas import COLOURS, STYLE, Picture, check_suffix, panels_of, svg_picture
 from targetsel.report.one_page import PAGE_STYLE, image, table
+from targetsel.report.outcome_redshifts import RedshiftOutcome
 from targetsel.report.outcomes import ClassOutcome, LineOutcome, ListOutcome
 from targetsel.spectra.photoz import PHOTOZ
 from targetsel.tables.files import written_beside
@@ -59,7 +60,7 @@ def write_outcome_page(outcome: ListOutcome, path: Path) -> None:
 {_table(ClassOutcome.headings, [each.cells for each in outcome.classes], 1)}
 <h2>What the spectra show</h2>
 {_table(LineOutcome.headings, [each.cells for each in outcome.lines], 2)}
-</main>
+{_redshifts(outcome)}</main>
 </body>
 </html>
 """
@@ -115,6 +116,14 @@ def _draw_redshifts(panel: Axes, outcome: ListOutcome, redshift: np.ndarray) -> 
         )
     panel.set(xlabel="redshift", ylabel="sources that they stand for")
     panel.legend(fontsize=7, frameon=False)
+
+
+def _redshifts(outcome: ListOutcome) -> str:
+    """The table of redshifts with its heading; nothing where there are none."""
+    if not outcome.redshifts:
+        return ""
+    rows = _table(RedshiftOutcome.headings, outcome.redshift_rows, 2)
+    return f"<h2>Redshifts</h2>\n{rows}\n"
 
 
 def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], n_texts: int) -> str:

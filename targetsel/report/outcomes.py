@@ -8,7 +8,7 @@ or Wilson's of as many as count effectively, where that is wider.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -17,8 +17,15 @@ import numpy as np
 
 from targetsel.documents.text_table import number, text_table
 from targetsel.errors import counted
+from targetsel.feedback.claimed import NO_CLAIM
 from targetsel.feedback.observed import ObservedTargets
 from targetsel.report.figures import Figure
+from targetsel.report.outcome_redshifts import (
+    RedshiftOutcome,
+    Window,
+    check_windows,
+    redshift_outcomes,
+)
 from targetsel.spectra.photoz import PHOTOZ, TRUE
 from targetsel.statistics.resampling import (
     Resampling,
@@ -166,22 +173,40 @@ class ListOutcome:
     observed : ObservedTargets
     classes : tuple of ClassOutcome
     lines : tuple of LineOutcome
+    redshifts : tuple of RedshiftOutcome
+        Of each class with enough measured redshifts.
     """
 
     observed: ObservedTargets
     classes: tuple[ClassOutcome, ...]
     lines: tuple[LineOutcome, ...]
+    redshifts: tuple[RedshiftOutcome, ...] = ()
 
     def __repr__(self) -> str:
         parts = text_table(ClassOutcome.headings, [each.cells for each in self.classes])
         if self.lines:
             rows = [each.cells for each in self.lines]
             parts += ["", *text_table(LineOutcome.headings, rows, 2)]
+        if self.redshifts:
+            parts += ["", *text_table(RedshiftOutcome.headings, self.redshift_rows, 2)]
         return "\n".join([*parts, "", *self.sentences])
 
     @classmethod
-    def of(cls, observed: ObservedTargets) -> ListOutcome:
-        """The outcome of a list that was joined with its spectra."""
+    def of(cls, observed: ObservedTargets, windows: Sequence[Window] = ()) -> ListOutcome:
+        """The outcome of a list that was joined with its spectra.
+
+        Parameters
+        ----------
+        observed : ObservedTargets
+        windows : sequence of pairs of float
+            Redshifts from the first to below the second; by default equal steps.
+
+        Raises
+        ------
+        HandoffError
+            If a window is none, or windows are given and no redshift was measured.
+        """
+        check_windows(windows)
         resampling = Resampling(observed.targets.table["target_id"].to_numpy(), observed.weight)
         names = [*observed.targets.footer.get("bits", {})]
         names += sorted({*observed.program.tolist()} - {*names})
@@ -192,12 +217,24 @@ class ListOutcome:
             for name in names
             for quantity in sorted(observed.measured, key=lambda each: (each != PHOTOZ, each))
         ]
-        return cls(observed, classes, tuple(each for each in lines if each.n >= FEWEST))
+        enough = tuple(each for each in lines if each.n >= FEWEST)
+        redshifts = redshift_outcomes(observed, names, resampling, windows)
+        return cls(observed, classes, enough, redshifts)
+
+    @property
+    def redshift_rows(self) -> list[tuple[str, ...]]:
+        """Lines of a table of all redshifts, under `RedshiftOutcome.headings`."""
+        return [row for each in self.redshifts for row in each.rows]
 
     @property
     def records(self) -> list[Mapping[str, Any]]:
         """One row for each class, with plain numbers."""
         return [row for each in self.classes for row in each.records]
+
+    @property
+    def redshift_records(self) -> list[Mapping[str, Any]]:
+        """One row for each class and quantile or window of redshift, with plain numbers."""
+        return [row for each in self.redshifts for row in each.records]
 
     @cached_property
     def sentences(self) -> tuple[str, ...]:
@@ -243,6 +280,7 @@ def _class(observed: ObservedTargets, name: str, resampling: Resampling) -> Clas
     counts = 1 / observed.inclusion
     claim = observed.claims.get(name)
     untested = observed.untested.get(name, "" if claim is not None else "the list has lost it")
+    own &= untested != NO_CLAIM  # such targets have probability 1, which is of nothing
 
     def share(what: str, true: np.ndarray, rows: np.ndarray) -> Figure | None:
         if not rows.any():

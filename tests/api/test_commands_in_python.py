@@ -65,7 +65,7 @@ RENAMED_IN = {
     "forecast": {"class_": "name"},  # --class, which is a word of Python
     "mock": {"page": "picture"},
     "observe": {"line": "lines"},  # given once for each
-    "outcomes": {"truth": "truth"},
+    "outcomes": {"truth": "truth", "window": "windows"},  # given once for each
     "randoms": {"per_deg2": "points"},  # a number in place of a path
     "score": {"uncalibrated": "calibrated"},  # flags of commands are off by default
     "select": {"dry_run": ""},  # as without `output`
