@@ -30,6 +30,7 @@ if TYPE_CHECKING:  # what `_HOMES` says, for type checkers
     from targetsel.api.archives import trainingset as trainingset
     from targetsel.api.catalogs import partition as partition
     from targetsel.api.catalogs import selection_weights as selection_weights
+    from targetsel.api.cells import cells as cells
     from targetsel.api.embeddings import embed as embed
     from targetsel.api.handoff import assign as assign
     from targetsel.api.handoff import export as export
@@ -133,6 +134,7 @@ _HOMES = {
         "trainingset",
     ),
     "api.catalogs": ("partition", "selection_weights"),
+    "api.cells": ("cells",),
     "api.embeddings": ("embed",),
     "api.handoff": (
         "assign",

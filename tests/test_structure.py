@@ -15,8 +15,8 @@ PACKAGE = Path(__file__).parents[1] / "targetsel"
 ORDER = """
 errors version extras plots tasks documents tables remote weights workers jobs statistics
 expressions sky nights photometry imaging spectra spectrographs embeddings networks surveys scored
-calibration novelty scoring training rules selection redshifts observing partitions priors handoff
-feedback mock report inspection walk api manual cli __main__
+feature_cells calibration novelty scoring training rules selection redshifts observing partitions
+priors handoff feedback mock report inspection walk api manual cli __main__
 """.split()  # noqa: SIM905
 
 

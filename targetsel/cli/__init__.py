@@ -66,6 +66,7 @@ GROUPS = {
         "restore": "score:restore",
     },
     "After the spectra": {
+        "cells": "cells:cells",
         "outcomes": "outcomes:outcomes",
     },
     "Archives": {

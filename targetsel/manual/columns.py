@@ -228,6 +228,12 @@ def _priors() -> Columns:
             *prior_columns(1, 1, 1)]  # fmt: skip
 
 
+def _cells() -> Columns:
+    from targetsel.feature_cells.columns import COLUMNS
+
+    return COLUMNS
+
+
 def _joined() -> Columns:
     from targetsel.redshifts.joining import FINELY, ORIGIN
 
@@ -327,6 +333,8 @@ KINDS = (
                _compared),
     KindOfFile("joined redshifts", "join-redshifts", "The scored catalog, with these columns "
                "after its own. `photoz`, where it had none, is as `score` writes it.", _joined),
+    KindOfFile("cells", "cells", "The scored catalog, with these columns after its own. The "
+               "footer's `cells` has the centres, which `--like` takes.", _cells, True),
     KindOfFile("observation", "observe", "The scored catalog, with these columns after its own.",
                _observed),
     KindOfFile("plan of a night", "night", "The target list in the order of the night, with these "

@@ -72,6 +72,7 @@ TOPICS: dict[str, dict[str, str]] = {
     "Selecting, and asking why": {
         "The selection": "selection api.selecting",
         "Spectra that sources have already": "scored.known_match scored.known_spectra",
+        "Cells": "feature_cells",
         "The target list": "selection.target_list",
         "Guaranteed purity": "selection.guarantees",
         "Claims about spectra": "selection.claims",

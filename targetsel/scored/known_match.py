@@ -301,12 +301,7 @@ def add_known(file: ScoredFile, known: KnownSpectra | None) -> KnownMatch | None
     """
     if known is None:
         return None
-    ours = {path.resolve() for path in paths_in([file.opened_from])}
-    if ours & {path.resolve() for path in known.paths}:
-        raise CatalogError(
-            f"{file.path}: is the catalog itself, all of whose sources --known would leave out. "
-            "Name a table of spectra that were taken."
-        )
+    refuse_itself(file, known)
     for column in COLUMNS:
         if column.name in file.schema.names:
             raise CatalogError(
@@ -316,6 +311,21 @@ def add_known(file: ScoredFile, known: KnownSpectra | None) -> KnownMatch | None
     found = known.match(file)
     with_columns(file, found.added)
     return found
+
+
+def refuse_itself(file: ScoredFile, known: KnownSpectra) -> None:
+    """Refuse spectra that are the catalog itself.
+
+    Raises
+    ------
+    CatalogError
+    """
+    ours = {path.resolve() for path in paths_in([file.opened_from])}
+    if ours & {path.resolve() for path in known.paths}:
+        raise CatalogError(
+            f"{file.path}: is the catalog itself, all of whose sources --known would take for "
+            "known. Name a table of spectra that were taken."
+        )
 
 
 def add_nothing_known(file: ScoredFile) -> None:
