@@ -142,11 +142,22 @@ def outcomes(
 
 
 def _measured(spectra: list[Path], redshifts: Path | None, folder: Path) -> Path:
-    """A table of the lines of spectra, in this folder."""
+    """A table of the lines of spectra, in this folder.
+
+    Spectra in their rest frame have redshift 0 throughout, which nobody measured: it is left out.
+    """
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
     from targetsel.spectra.lines.strengths import write_measured
+    from targetsel.spectra.photoz import TRUE
     from targetsel.spectra.redshifts import SpectrumOptions
+    from targetsel.tables.parquet import read_footer, write_table
 
     options = SpectrumOptions.of(redshifts, False, "survey", None)
     path = folder / "measured.parquet"
     write_measured(spectra, path, None, None, (), "emission", options)
+    table = pq.read_table(path)
+    if redshifts is None and not pc.any(pc.not_equal(table[TRUE], 0)).as_py():
+        write_table(table.drop_columns([TRUE]), path, read_footer(path))
     return path

@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from targetsel.documents.brief import brief
 from targetsel.errors import CatalogError, HandoffError
 from targetsel.feedback.claimed import as_scored, claims_of
+from targetsel.feedback.inclusion import inclusion_of
 from targetsel.handoff.assignment import Assignment
 from targetsel.scored.known_spectra import WARNINGS
 from targetsel.scored.truth import Truth, numbers_in
@@ -27,7 +28,6 @@ from targetsel.sky.positions import check_same_places
 from targetsel.spectra.photoz import PHOTOZ, TRUE
 from targetsel.tables.any_format import table_reader
 from targetsel.tables.columns import floats, in_one_piece, true_or_false
-from targetsel.tables.ids import matched
 from targetsel.tables.parquet import FOOTER_KEY, says_simulated
 from targetsel.tables.types import is_number, is_text
 
@@ -231,68 +231,3 @@ def _succeeded(truth: Truth) -> np.ndarray:
         good = good & (floats(table[name].cast(pa.float64())) == 0)
     assert good.shape == (n,)
     return np.asarray(good, dtype=bool)
-
-
-def inclusion_of(targets: TargetList, path: Path | None) -> tuple[np.ndarray, bool]:
-    """The probability that each target was chosen, shape (M,), and whether it is stated.
-
-    A column ``inclusion_CLASS`` of the file, or else of the list, states it for the targets of
-    that class; it is 1 where nothing does.
-
-    Raises
-    ------
-    CatalogError
-        If the file holds none of it, or a probability is none.
-    """
-    own = targets.table
-    if path is None:
-        table, rows, place = own, np.arange(len(own)), "the list"
-    else:
-        table, rows, place = _inclusion_table(path, own)
-    found = np.ones(len(own))
-    names = [name for name in table.column_names if name.startswith("inclusion_")]
-    if not names and path is None:
-        return found, False
-    program = np.array(own["program"].to_pylist(), dtype=object)
-    for name in sorted({f"inclusion_{each}" for each in program.tolist()}):
-        here = program == name.removeprefix("inclusion_")
-        if name not in names:
-            raise CatalogError(
-                f"{place}: has no column '{name}', though the list has such targets. Write it with "
-                "'targetsel selection-function' by the rules of this list."
-            )
-        values = floats(table[name])[rows[here]]
-        if (wrong := ~((values > 0) & (values <= 1))).any():
-            raise CatalogError(
-                f"{place}, column '{name}': is {values[wrong][0]:g} for {int(wrong.sum()):,} "
-                "targets; expected a probability above 0 and up to 1. Write it anew with "
-                "'targetsel selection-function'."
-            )
-        found[here] = values
-    return found, True
-
-
-def _inclusion_table(path: Path, own: pa.Table) -> tuple[pa.Table, np.ndarray, str]:
-    """The columns of inclusion of a file, and its row of each target."""
-    with table_reader(path) as file:
-        names = file.schema.names
-        if "target_id" not in names:
-            raise CatalogError(
-                f"{path}: no column 'target_id', so it is no selection function. Write one with "
-                "'targetsel selection-function'."
-            )
-        wanted = [name for name in names if name.startswith("inclusion_")]
-        for name in wanted:
-            if not is_number(file.schema.field(name).type):
-                raise CatalogError(
-                    f"{path}, column '{name}': holds {file.schema.field(name).type}; expected "
-                    "numbers. Write it anew with 'targetsel selection-function'."
-                )
-        table = file.read(["target_id", *wanted])
-    rows = matched(own["target_id"].to_numpy(), table["target_id"].to_numpy())
-    if (rows < 0).any():
-        raise CatalogError(
-            f"{path}: lacks {int((rows < 0).sum()):,} of the list's {len(rows):,} targets, such as "
-            f"{own['target_id'][int(np.argmin(rows))]}. Give that of this list."
-        )
-    return table, rows, str(path)

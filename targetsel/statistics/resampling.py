@@ -152,7 +152,7 @@ def wilson(share: float, n: float) -> tuple[float, float]:
     z = 1.959964
     middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * np.sqrt(max(share * (1 - share), 0.0) / n + z**2 / (4 * n**2))
-    return float(middle - half), float(middle + half)
+    return max(float(middle - half), 0.0), min(float(middle + half), 1.0)
 
 
 def mean_of(values: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
