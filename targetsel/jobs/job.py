@@ -25,17 +25,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from targetsel.errors import OutputError
-from targetsel.tables.files import disk_errors, make_folder, written_beside
+from targetsel.tables.files import disk_errors, make_folder, take_lock, written_beside
 from targetsel.tables.journal import check_settings
 from targetsel.tables.reading import reading
-
-try:
-    import fcntl
-except ImportError:  # not on this system: two runs may then do the same part twice, to one end
-    fcntl = None  # type: ignore[assignment]
 
 FOLDER = "_job"
 MOST_ERRORS, MOST_DEATHS = 3, 5  # of a part, after which it counts as failed
@@ -175,7 +170,7 @@ class Job:
         """The end of the job for one process alone; gives False where another is at it."""
         path = self.folder / "finish.lock"
         with disk_errors(path), open(path, "a") as file:
-            yield _lock(file)
+            yield take_lock(file)
 
     def states(self) -> list[PartState]:
         """How far every part has come, in the order of the parts."""
@@ -273,7 +268,7 @@ class PartLog:
         """
         with disk_errors(self.path), open(self._lock_path, "a") as file:
             patience = LOOKS
-            while not (mine := _lock(file)) and patience:  # somebody may only have a look
+            while not (mine := take_lock(file)) and patience:  # somebody may only have a look
                 time.sleep(0.01)
                 patience -= 1
             yield mine
@@ -281,7 +276,7 @@ class PartLog:
     def _is_held(self) -> bool:
         try:
             with open(self._lock_path) as file:  # which may be somebody else's
-                return not _lock(file, shared=True)
+                return not take_lock(file, shared=True)
         except OSError:
             return False
 
@@ -315,19 +310,6 @@ class PartLog:
                 found = json.loads(line)
                 if all(isinstance(found[key], kind) for key, kind in NEEDED[found["event"]]):
                     yield found
-
-
-def _lock(file: IO[str], shared: bool = False) -> bool:
-    """Lock a file without waiting; False where another process has it."""
-    if fcntl is None:
-        return True
-    try:
-        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # a file system without locks
-        pass
-    return True
 
 
 def _append(path: Path, event: Mapping[str, Any]) -> None:

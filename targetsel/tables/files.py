@@ -16,7 +16,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from targetsel.errors import OutputError
 
@@ -361,17 +361,27 @@ def _check_begun(folder: Path, lock: Path) -> None:
 
 
 def _lock(file: IO[str], folder: Path) -> None:
-    if fcntl is None:
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if not take_lock(file):
         file.close()
         raise OutputError(
             f"{folder}: another run is writing there. Wait for it, or choose another output."
-        ) from None
+        )
+
+
+def take_lock(file: IO[Any] | int, shared: bool = False) -> bool:
+    """Lock a file without waiting; False where another process has it.
+
+    The lock goes with the process, however that ends. Where the system has no locks, all get one.
+    """
+    if fcntl is None:
+        return True
+    try:
+        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
     except OSError:  # a file system without locks
         pass
+    return True
 
 
 def sha256_of_file(path: Path) -> str:
