@@ -7,17 +7,20 @@ which lacked Redrock_deltachi2. Ours stand behind them.
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from targetsel.errors import CatalogError, absent
+from targetsel.inspection.journal import Row, journal_of, read_journal
 
 ISSUES = {"R": "redshift", "C": "class", "S": "spectrum"}
 QUALITIES = range(5)
 NEEDED = ("VI_quality",)
 IDS = ("source_id", "TARGETID")  # the first that says something
+REVISION = "VI_revision"  # the number that a server gave to a note
 LONGEST = 100_000  # characters of a cell
 
 
@@ -57,24 +60,44 @@ class Note:
 def read_notes(path: Path) -> list[Note]:
     """The notes in a CSV file; those without a name are of a person named as the file.
 
+    Of a file in which a page that is served keeps its notes, those in the journal beside it count,
+    too.
+
     Raises
     ------
     CatalogError
         If the file is missing, no CSV of notes, or holds a value that no note has.
+    """
+    journal = journal_of(path)
+    newest_ones = read_journal(journal)  # first: meanwhile they may move to the file, not back
+    rows = [] if newest_ones and not path.exists() else rows_of(path)
+    if newest_ones:
+        rows = newest_rows(rows, newest_ones)
+    return [note_of(cells, place, path.stem) for place, cells in rows]
+
+
+def rows_of(path: Path) -> list[tuple[str, Row]]:
+    """The rows of a CSV file of notes, each with its place for errors and an id in source_id.
+
+    Raises
+    ------
+    CatalogError
+        If the file is missing, no CSV of notes, or has a row without an id.
     """
     if not path.is_file():
         raise CatalogError(
             absent(path) if not path.exists() else f"{path}: is a folder. Name files."
         )
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = path.read_bytes().decode("utf-8-sig")
     except (UnicodeDecodeError, OSError) as error:
         raise CatalogError(
             f"{path}: cannot be read as text in UTF-8 ({error}). Export the notes again."
         ) from error
     csv.field_size_limit(LONGEST)
     try:
-        rows = list(csv.reader(text.splitlines(keepends=True), strict=True))
+        # Lines end where CSV ends them: comments may hold other characters that end lines.
+        rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
     except csv.Error as error:
         raise CatalogError(f"{path}: is no CSV ({error}). Export the notes again.") from error
     names = rows[0] if rows else []
@@ -85,10 +108,10 @@ def read_notes(path: Path) -> list[Note]:
         )
     if len({*names}) < len(names):
         raise CatalogError(f"{path}: has several columns of one name. Export the notes again.")
-    return list(_notes(rows, path))
+    return list(_with_ids(rows, path))
 
 
-def _notes(rows: Sequence[Sequence[str]], path: Path) -> Iterator[Note]:
+def _with_ids(rows: Sequence[Sequence[str]], path: Path) -> Iterator[tuple[str, Row]]:
     names = rows[0]
     for number, row in enumerate(rows[1:], 2):
         place = f"{path}, row {number}"
@@ -102,29 +125,45 @@ def _notes(rows: Sequence[Sequence[str]], path: Path) -> Iterator[Note]:
         source_id = next((cells[name] for name in IDS if cells.get(name)), "")
         if source_id in ("", "-1"):
             raise CatalogError(f"{place}: has no id. Write one into its column source_id.")
-        issue = cells.get("VI_issue", "")
-        if {*issue} - {*ISSUES}:
-            raise CatalogError(
-                f"{place}: VI_issue is '{issue}', expected letters of {', '.join(ISSUES)}. "
-                "Correct it."
-            )
-        yield Note(
-            source_id,
-            cells.get("VI_scanner", "") or path.stem,
-            _quality(cells["VI_quality"], place),
-            issue,
-            _number(cells.get("VI_z", ""), "VI_z", place),
-            cells.get("VI_spectype", ""),
-            cells.get("VI_comment", ""),
-            (
-                _number(cells.get("ra", ""), "ra", place),
-                _number(cells.get("dec", ""), "dec", place),
-            ),
-            cells.get("VI_time", ""),
+        yield place, cells | {"source_id": source_id}
+
+
+def note_of(cells: Row, place: str, unnamed: str) -> Note:
+    """The note in a row.
+
+    Parameters
+    ----------
+    cells : dict
+        With an id in source_id.
+    place : str
+        For errors.
+    unnamed : str
+        Whose it is where it does not say so.
+
+    Raises
+    ------
+    CatalogError
+        If a value is none that a note has.
+    """
+    issue = cells.get("VI_issue", "")
+    if {*issue} - {*ISSUES}:
+        raise CatalogError(
+            f"{place}: VI_issue is '{issue}', expected letters of {', '.join(ISSUES)}. Correct it."
         )
+    return Note(
+        cells["source_id"],
+        cells.get("VI_scanner", "") or unnamed,
+        quality_of(cells.get("VI_quality", ""), place),
+        issue,
+        _number(cells.get("VI_z", ""), "VI_z", place),
+        cells.get("VI_spectype", ""),
+        cells.get("VI_comment", ""),
+        (_number(cells.get("ra", ""), "ra", place), _number(cells.get("dec", ""), "dec", place)),
+        cells.get("VI_time", ""),
+    )
 
 
-def _quality(text: str, place: str) -> int | None:
+def quality_of(text: str, place: str) -> int | None:
     number = _number(text, "VI_quality", place)
     if math.isnan(number) or number == -1:
         return None
@@ -153,3 +192,44 @@ def newest(notes: Sequence[Note]) -> list[Note]:
         if key not in found or found[key].time <= note.time:
             found[key] = note
     return list(found.values())
+
+
+def newest_rows(
+    kept: Sequence[tuple[str, Row]], journal: Sequence[tuple[str, Row]]
+) -> list[tuple[str, Row]]:
+    """One row of each person and source, of a notes file and of its journal.
+
+    The highest revision counts; of rows without one the newest, or without a time the last.
+
+    Parameters
+    ----------
+    kept, journal : sequence of tuple of str and dict
+        Rows, each behind its place.
+    """
+    found: dict[tuple[str, str], tuple[str, Row]] = {}
+    for each in kept:
+        key, order = _key(each[1]), _order(each)
+        if key not in found or _order(found[key]) <= order:
+            found[key] = each
+    for each in journal:
+        key = _key(each[1])
+        if key not in found or revision_of(found[key]) < revision_of(each):
+            found[key] = each
+    return list(found.values())
+
+
+def _key(cells: Row) -> tuple[str, str]:
+    return cells["source_id"], cells.get("VI_scanner", "")
+
+
+def _order(row: tuple[str, Row]) -> tuple[int, str]:
+    return revision_of(row), row[1].get("VI_time", "")
+
+
+def revision_of(row: tuple[str, Row]) -> int:
+    """The revision of a row, which stands behind its place; 0 where it has none."""
+    place, cells = row
+    text = cells.get(REVISION, "") or "0"
+    if not (text.isascii() and text.isdigit() and len(text) < 16):
+        raise CatalogError(f"{place}: {REVISION} is '{text}', expected a whole number. Correct it.")
+    return int(text)
