@@ -116,9 +116,9 @@ def pack(
     known = None if survey is None else find_card(survey)
     if is_path(images):
         named = parse_bands(bands) if bands is not None else None
-        if known is not None and zeropoint is None:
-            zeropoint = known.zeropoint
         place, options = Path(str(images)), (named, pixel_scale, size, zeropoint)
+        if known is not None and zeropoint is None:
+            options = (named, pixel_scale, size, known.zeropoint)
         if files_in(place):
             given = Hdf5Images.open(place, *options)
         elif has_rows(place):
@@ -127,7 +127,7 @@ def pack(
                 place, *options, {"ra_col": ra_col, "dec_col": dec_col, "id_col": id_col}
             )
         else:
-            given = Folder.open(place, *options, known)
+            given = Folder.open(place, named, pixel_scale, size, zeropoint, known)
     if known is not None:
         check_of_survey(
             images if is_path(images) else "the images",

@@ -107,7 +107,6 @@ class Folder:
         a_file = next(iter(first.values()))
         if known is not None:
             check_of_survey(path, bands or (), None, known)
-            zeropoint = known.zeropoint if zeropoint is None else zeropoint
         n_bands = len(bands or (known.band_names if known else ())) or None
         image = read_image(a_file, zeropoint, n_bands, pixel_scale, known)
         bands = bands or image.bands

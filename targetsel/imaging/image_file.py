@@ -27,7 +27,7 @@ from targetsel.imaging.image_names import (
     bands_in_words,
 )
 from targetsel.imaging.orientation import UNKNOWN, Lie, lie_at, place_at
-from targetsel.imaging.survey_images import KnownImages, unusable
+from targetsel.imaging.survey_images import KnownImages, unusable, zeropoint_of_survey
 from targetsel.photometry.flux import NANOMAGGY_ZERO_POINT, NJY_PER_NANOMAGGY
 from targetsel.tables.fits import open_fits
 from targetsel.tables.numpy_files import read_npy as read_npy_file
@@ -120,7 +120,8 @@ def read_image(
         If the file cannot be read, or its bands or calibration are not known.
     """
     if path.suffix.lower() == NPY:
-        return read_npy(path, zeropoint, n_bands)
+        given = known.zeropoint if zeropoint is None and known is not None else zeropoint
+        return read_npy(path, given, n_bands)
     return read_fits(path, path, zeropoint, pixel_scale, known)
 
 
@@ -197,7 +198,7 @@ def read_fits(
             )
         counts = np.where(invvar.reshape(counts.shape) > 0, counts, np.nan)
     scale = pixel_scale or pixel_scale_of(grid, place)
-    flux = calibrated(counts, header, scale, place, zeropoint)
+    flux = calibrated(counts, header, scale, place, zeropoint, known)
     x, y = (flux.shape[-1] - 1) / 2, (flux.shape[-2] - 1) / 2
     names = known.band_names if known else USUAL
     centre, bands = place_at(wcs, x, y), bands_of(header, len(flux), names)
@@ -356,14 +357,15 @@ def calibrated(
     pixel_scale: float | None,
     place: Path | str,
     zeropoint: float | None,
+    known: KnownImages | None = None,
 ) -> np.ndarray:
     """Counts of shape (B, H, W) as fluxes [nanomaggy], float32.
 
     What one count is worth is told by BUNIT, if it is a flux density, or one per solid angle,
     which is multiplied by a pixel's; else by the magnitude of one count (`ZEROPOINT_KEYS`,
-    FLUXMAG0); else by EXPTIME for 2-D Pan-STARRS stacks; else by `zeropoint`. The asinh
-    compression of Pan-STARRS skycells is undone where BSOFTEN and BOFFSET are both given; cutouts
-    of their service are linear and have neither.
+    FLUXMAG0); else by EXPTIME for 2-D Pan-STARRS stacks; else by `zeropoint`, or the card of the
+    `known` survey. The asinh compression of Pan-STARRS skycells is undone where BSOFTEN and BOFFSET
+    are both given; cutouts of their service are linear and have neither.
 
     Raises
     ------
@@ -375,6 +377,10 @@ def calibrated(
         softening, offset = (_number(header, key, place) for key in ("BSOFTEN", "BOFFSET"))
         counts = offset + 2 * softening * np.sinh(counts.astype(np.float64) / ASINH_MAGNITUDE)
     worth = _worth_of_count(header, len(counts), pixel_scale, place)
+    if worth is None and zeropoint is None:
+        unit = str(_value(header, "BUNIT") or "").strip()
+        is_flux = known is not None and flux_density(known.unit)[0] is not None
+        zeropoint = zeropoint_of_survey(place, unit, known, is_flux)
     if worth is None and zeropoint is None:
         raise CutoutError(
             f"{place}: the header does not say what one count is worth (no BUNIT of a flux "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -10,6 +11,8 @@ import numpy as np
 from targetsel.errors import CutoutError
 
 SAME_SCALE = 0.01  # relative difference of pixel scales that count as one
+# Units of BUNIT that a detector counts in, a second or in all.
+DETECTOR_COUNTS = re.compile(r"(?i)\s*(adu|dn|counts?|ct|e-?|electrons?|photons?)\b")
 
 
 class KnownImages(Protocol):
@@ -23,6 +26,8 @@ class KnownImages(Protocol):
     def pixel_scale(self) -> float: ...
     @property
     def zeropoint(self) -> float | None: ...
+    @property
+    def unit(self) -> str: ...
     @property
     def mask_bits(self) -> Mapping[str, int]: ...
 
@@ -53,6 +58,34 @@ def check_of_survey(
             f"are {known.pixel_scale:g}. Give --pixel-scale for resampled images, or name their "
             "survey."
         )
+
+
+def zeropoint_of_survey(
+    place: object, unit: str, known: KnownImages | None, is_flux: bool
+) -> float | None:
+    """The AB magnitude of one count by the survey's card, if it tells it.
+
+    Parameters
+    ----------
+    unit : str
+        BUNIT of the image.
+    known : KnownImages or None
+    is_flux : bool
+        Whether the survey's own unit is one of flux.
+
+    Raises
+    ------
+    CutoutError
+        If the image holds a detector's counts, but the survey's are fluxes.
+    """
+    if known is None:
+        return None
+    if is_flux and DETECTOR_COUNTS.match(unit):
+        raise CutoutError(
+            f"{place}: BUNIT is '{unit}', but images of survey '{known.name}' are in {known.unit}. "
+            "Give --zeropoint, the AB magnitude of one count."
+        )
+    return known.zeropoint
 
 
 def unusable(

@@ -9,7 +9,7 @@ from targetsel.imaging.folder import Folder
 from targetsel.imaging.survey_images import unusable
 from targetsel.surveys.registry import find_card
 
-HSC, KIDS, EUCLID, LEGACY = map(find_card, ("hsc", "kids", "euclid", "legacy"))
+HSC, KIDS, EUCLID, LEGACY, LSST = map(find_card, ("hsc", "kids", "euclid", "legacy", "lsst"))
 PIXELS = np.arange(36, dtype=np.float32).reshape(6, 6) + 1
 BAD = (2, 3)
 
@@ -44,6 +44,16 @@ def test_zero_point_pixels_and_bands_come_from_the_card_where_files_do_not_say_t
 def test_a_file_that_says_its_zero_point_goes_before_the_card(tmp_path):
     write(tmp_path / "7.g.fits", scale=0.168, MAGZERO=25.0)
     assert one(Folder.open(tmp_path, known=HSC))[0, 0, 0] == pytest.approx(0.1, rel=1e-5)
+
+
+@pytest.mark.parametrize("unit", ["adu", "ADU", "DN", "electron", "electrons/s", "count"])
+def test_counts_of_a_detector_are_not_taken_for_the_fluxes_of_a_survey(tmp_path, unit):
+    write(tmp_path / "7.g.fits", scale=0.2, BUNIT=unit)
+    with pytest.raises(CutoutError, match=f"BUNIT is '{unit}', but .* 'lsst' are in nJy. Give --z"):
+        Folder.open(tmp_path, known=LSST)
+    assert one(Folder.open(tmp_path, zeropoint=22.5, known=LSST))[0, 0, 0] == pytest.approx(1)
+    write(tmp_path / "7.g.fits", scale=0.168, BUNIT=unit)
+    assert Folder.open(tmp_path, known=HSC).bands == ("g",)  # whose coadds are in counts
 
 
 def test_a_capital_is_the_near_infrared_band_of_a_survey_that_has_it(tmp_path):
