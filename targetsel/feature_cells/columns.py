@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from targetsel.tables.columns import Column, in_one_piece
+from targetsel.tables.columns import Column, floats
 
 _WITHOUT = "the source lacks one of the features, and is in no cell"
 CELL = Column(
@@ -24,7 +23,9 @@ FOOTER = "cells"  # the entry of a file's footer that describes the cells
 
 
 def cell_numbers(sources: pa.Table) -> np.ndarray:
-    """The cell of each of N sources, shape (N,); -1 where it is in none."""
-    cell = in_one_piece(sources.column(CELL.name)).cast(pa.int64())
-    found: np.ndarray = pc.fill_null(cell, -1).to_numpy(zero_copy_only=False)
-    return found
+    """The cell of each of N sources, shape (N,); -1 where it is in none.
+
+    Programs that rewrite a catalog may keep them as floats.
+    """
+    cell = floats(sources.column(CELL.name))
+    return np.where(np.isnan(cell), -1, cell).astype(np.int64)

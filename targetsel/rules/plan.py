@@ -12,12 +12,13 @@ For each class:
 7. *sample*: a hash of its id, the seed and the class is below the share to keep;
 8. *dedup*: among members closer together than the radius only the best is kept;
 9. *limit per_deg2*: of what is left, each pixel keeps its best;
-10. *limit total*: of what is left, the class keeps its best.
+10. *limit per_cell*: of what is left, each cell of the space of features keeps its best;
+11. *limit total*: of what is left, the class keeps its best.
 
 The first seven judge every source by itself: here they become conditions, which are counted in
-another order, those on the catalog alone first (`catalog_part`). The last three compare members
+another order, those on the catalog alone first (`catalog_part`). The last four compare members
 with one another (`limits`); the best have the largest ``rank``, those without a rank come
-last, and the hash breaks ties (with ``by: hash``, only the hash decides in steps 9 and 10).
+last, and the hash breaks ties (with ``by: hash``, only the hash decides in steps 9 to 11).
 
 Across classes: a target carries the bits of all its classes; `priority`, `program` and
 `probability` are those of its class of highest priority, the lowest bit among equals.
@@ -37,8 +38,10 @@ import pyarrow as pa
 from targetsel.documents.source_location import SourceLocation
 from targetsel.errors import RuleError
 from targetsel.expressions.grammar import unwrapped
+from targetsel.feature_cells.columns import CELL
 from targetsel.rules import formula as f
 from targetsel.rules.binding import Binder
+from targetsel.rules.cells import cell_column
 from targetsel.rules.columns import CatalogColumns
 from targetsel.rules.rule_file import Exclusion, Preamble, TargetClass
 from targetsel.rules.rules import Rules
@@ -74,6 +77,8 @@ class ClassFormulas:
     priority : Formula
     region : Region or None
         The footprint.
+    cell : Formula or None
+        The column of cells, where the class has a limit per cell.
     """
 
     name: str
@@ -82,6 +87,7 @@ class ClassFormulas:
     truth: f.Formula | None = None
     priority: f.Formula = f.ZERO
     region: Region | None = None
+    cell: f.Formula | None = None
 
     @property
     def where(self) -> tuple[f.Formula, ...]:
@@ -91,7 +97,7 @@ class ClassFormulas:
     @property
     def all(self) -> tuple[f.Formula, ...]:
         """Every formula that is evaluated on a scored source."""
-        each = (*self.where, self.rank, self.truth, self.priority)
+        each = (*self.where, self.rank, self.truth, self.priority, self.cell)
         return tuple(formula for formula in each if formula is not None)
 
     @property
@@ -218,9 +224,16 @@ def _class_formulas(
     rank = reader.number(target_class.rank) if target_class.rank is not None else None
     conditions += _not_known(target_class, conditions, (priority, rank), reader)
     conditions += _sampled(target_class, reader)
-    return ClassFormulas(
-        target_class.name, tuple(conditions), rank, f.truth(claims), priority, region
-    )
+    truth, cell = f.truth(claims), _cell(target_class, reader)
+    return ClassFormulas(target_class.name, tuple(conditions), rank, truth, priority, region, cell)
+
+
+def _cell(target_class: TargetClass, reader: Binder) -> f.Formula | None:
+    """The column of cells, for a class with a limit per cell."""
+    if target_class.limit.per_cell is None:
+        return None
+    place = target_class.limit.place_of("per_cell")
+    return cell_column(CELL, reader.columns, place, "per_cell")
 
 
 def _priority(target_class: TargetClass, reader: Binder) -> tuple[f.Formula, list[Condition]]:

@@ -124,12 +124,17 @@ class Exclusion(DocumentModel):
 
 
 class Limit(DocumentModel):
-    """The most targets of a class, per square degree and in all; `by` says which to keep."""
+    """The most targets of a class, by area, by cell and in all; `by` says which to keep."""
 
     per_deg2: Annotated[Number, Field(gt=0)] | None = Field(
         default=None, description="The most per square degree, counted in HEALPix pixels of nside."
     )
     nside: Nside = 64
+    per_cell: Annotated[Integer, Field(ge=1, le=2**62)] | None = Field(
+        default=None,
+        description="The most in each cell of the space of features (column `cell`); sources "
+        "without a cell count as one more.",
+    )
     total: Annotated[Integer, Field(ge=1, le=2**62)] | None = Field(
         default=None, description="The most in all."
     )
@@ -148,7 +153,15 @@ class Limit(DocumentModel):
         return self
 
     def __bool__(self) -> bool:
-        return self.per_deg2 is not None or self.total is not None
+        return any(each is not None for each in (self.per_deg2, self.per_cell, self.total))
+
+    @property
+    def canonical(self) -> list[Any]:
+        """The meaning of the limit, in a form JSON can hold."""
+        found: list[Any] = [self.per_deg2, self.nside, self.total, self.by]
+        if self.per_cell is not None:
+            found.append({"per_cell": self.per_cell})
+        return found
 
 
 class Guaranteed(DocumentModel):
@@ -248,7 +261,7 @@ class TargetClass(DocumentModel):
     )
     limit: Limit = Field(
         default_factory=lambda: Limit(),
-        description="The most targets, per deg2 and in all.",
+        description="The most targets, per deg2, per cell and in all.",
     )
 
     _name: str = PrivateAttr("")
@@ -259,7 +272,7 @@ class TargetClass(DocumentModel):
     def _limit_is_not_empty(self) -> TargetClass:
         if "limit" in self.model_fields_set and not self.limit:
             raise FieldError(
-                "limit", "limit needs per_deg2 or total, e.g. {per_deg2: 240, nside: 64}"
+                "limit", "limit needs per_deg2, per_cell or total, e.g. {per_deg2: 240, nside: 64}"
             )
         return self
 
@@ -311,7 +324,7 @@ class TargetClass(DocumentModel):
             "priority": self.priority if isinstance(self.priority, int) else write(self.priority),
             "where": [write(node) for node in self.where],
             "rank": write(self.rank) if self.rank else None,
-            "limit": [self.limit.per_deg2, self.limit.nside, self.limit.total, self.limit.by],
+            "limit": self.limit.canonical,
             "unless": self.unless,
             "exclude": [[each.file, each.column, each.within] for each in excluded],
             "guarantee": self.guarantee.model_dump() if self.guarantee else None,

@@ -1,4 +1,4 @@
-"""`dedup` and ``limit``: steps 8 to 10 of `rules.plan`, which compare the members of a class.
+"""`dedup` and ``limit``: steps 8 to 11 of `rules.plan`, which compare the members of a class.
 
 The outcome does not depend on the order or the pieces in which the members come.
 """
@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 import pyarrow as pa
 
+from targetsel.feature_cells.columns import CELL, cell_numbers
 from targetsel.rules.plan import ClassFormulas
 from targetsel.rules.rule_file import TargetClass
 from targetsel.rules.rules import Rules
@@ -35,15 +36,19 @@ MEMBER = np.dtype(
         ("healpix", np.int64),
         ("ra", np.float64),  # [deg]
         ("dec", np.float64),  # [deg]
+        ("cell", np.int64),  # -1 where it is in none, and where the class does not ask
     ]
 )
 
 
-def members_of(membership: Membership, c: int, seed: int, first_row: int) -> np.ndarray:
+def members_of(
+    membership: Membership, c: int, seed: int, first_row: int, with_cells: bool = False
+) -> np.ndarray:
     """The members of class number `c`, of type `MEMBER`, rows counted from `first_row`."""
     rows = np.flatnonzero(membership.selected[:, c])
     names = column_names(membership.sources.schema)
-    wanted = [*dict.fromkeys([*names.values(), "_healpix_29"])]
+    cell = [CELL.name] if with_cells else []
+    wanted = [*dict.fromkeys([*names.values(), "_healpix_29", *cell])]
     sources = membership.sources.select(wanted).take(pa.array(rows, pa.int64()))
     ids = sources[names["source_id"]].to_numpy()
     members = np.empty(len(rows), MEMBER)
@@ -54,6 +59,7 @@ def members_of(membership: Membership, c: int, seed: int, first_row: int) -> np.
     members["healpix"] = sources["_healpix_29"].to_numpy()
     for role in ("ra", "dec"):
         members[role] = floats(sources[names[role]])
+    members["cell"] = cell_numbers(sources) if with_cells else -1
     return members
 
 
@@ -98,16 +104,31 @@ class ClassLimits:
         """Whether the class has a `dedup` or ``limit``."""
         return bool(self.rules.limit) or self.rules.dedup is not None
 
+    @property
+    def needs_cells(self) -> bool:
+        """Whether the cells of members matter."""
+        return self.rules.limit.per_cell is not None
+
     def add(self, members: np.ndarray) -> None:
         """Take these members, of type `MEMBER`, into account."""
         self._pieces.append(members[self.may_keep(members["rank"])])
         n = sum(map(len, self._pieces))
         if self.rules.dedup is None and n > self._enough:
-            best = self._within_limits(np.concatenate(self._pieces))
-            self._pieces = [best]
-            self._enough = max(self._enough, 2 * len(best))
-            if self.rules.limit.by == "rank" and len(best) == self.rules.limit.total:
+            self._thin(np.concatenate(self._pieces))
+
+    def _thin(self, members: np.ndarray) -> None:
+        """Keep only those of the members that may be kept in the end."""
+        limit = self.rules.limit
+        if limit.per_deg2 is not None and limit.per_cell is not None:
+            # A member that its cell leaves out comes back if a better one leaves out, in its
+            # pixel, another of that cell; so only pixels can decide before all are there.
+            best = self._of_pixels(best_first(members, limit.by))
+        else:
+            best = self._within_limits(members)
+            if limit.by == "rank" and len(best) == limit.total:
                 self._least = best["rank"].min()
+        self._pieces = [best]
+        self._enough = max(self._enough, 2 * len(best))
 
     def may_keep(self, rank: np.ndarray) -> np.ndarray:
         """Whether members of these ranks may still be kept, shape (N,)."""
@@ -141,20 +162,28 @@ class ClassLimits:
         return np.delete(members, copies[:, 0])
 
     def _within_limits(self, members: np.ndarray) -> np.ndarray:
-        """The best of each pixel, and of these the best in all, in whatever order."""
+        """The best of each pixel, of these those of each cell, and of these the best in all."""
         limit = self.rules.limit
         if not limit:
             return members
-        if limit.by == "rank" and limit.per_deg2 is None and limit.total is not None:
+        only_total = limit.per_deg2 is None and limit.per_cell is None
+        if limit.by == "rank" and only_total and limit.total is not None:
             members = _of_best_rank(members, limit.total)
             if len(members) <= limit.total:
                 return members
-        members = best_first(members, limit.by)
-        if limit.per_deg2 is not None:
-            order = limit.nside.bit_length() - 1
-            pixels, own = np.unique(coarser(members["healpix"], order), return_inverse=True)
-            members = members[_place_in_group(own) < self._caps(pixels, order)[own]]
+        members = self._of_pixels(best_first(members, limit.by))
+        if limit.per_cell is not None:
+            members = members[_place_in_group(members["cell"]) < limit.per_cell]
         return members[: limit.total]
+
+    def _of_pixels(self, members: np.ndarray) -> np.ndarray:
+        """The first ones of each pixel."""
+        limit = self.rules.limit
+        if limit.per_deg2 is None:
+            return members
+        order = limit.nside.bit_length() - 1
+        pixels, own = np.unique(coarser(members["healpix"], order), return_inverse=True)
+        return members[_place_in_group(own) < self._caps(pixels, order)[own]]
 
     def _caps(self, pixels: np.ndarray, order: int) -> np.ndarray:
         """The largest number of members in each pixel.
@@ -219,7 +248,8 @@ class Limits:
         left = piece if possible.all() else piece.take(np.flatnonzero(possible))
         for c, each in enumerate(self._classes):
             if each.active:
-                each.add(members_of(left, c, each.rules.preamble.seed, self._n_left))
+                seed = each.rules.preamble.seed
+                each.add(members_of(left, c, seed, self._n_left, each.needs_cells))
         self._n_left += len(left)
         return left
 

@@ -106,7 +106,7 @@ def test_unknown_class_is_asked_about():
         (
             "{total: 100}",
             "{per_deg: 5}",
-            "14:13: error: unknown key 'per_deg' in classes.ELG.limit. Did you mean 'per_deg2'?",
+            "14:13: error: unknown key 'per_deg' in classes.ELG.limit. Did you mean 'per_deg2' or ",
         ),
         (
             "{total: 100}",
@@ -118,7 +118,7 @@ def test_unknown_class_is_asked_about():
             "limit: {total: min(1, 2)}",
             "unknown key '2)' in classes.ELG.limit. Inside { }, quote what has a comma in it.",
         ),
-        ("{total: 100}", "{by: hash}", "14:12: error: limit needs per_deg2 or total"),
+        ("{total: 100}", "{by: hash}", "14:12: error: limit needs per_deg2, per_cell or total"),
         ("{total: 100}", "{total: 1, nside: 8}", "nside needs per_deg2: it is the pixels"),
         ("{total: 100}", "{total: 1, by: luck}", "by is 'luck'; expected 'rank' or 'hash'"),
         ("{total: 100}", "{per_deg2: 0}", "per_deg2 is '0'; expected a number above 0"),

@@ -13,15 +13,16 @@ from targetsel.sky.catalog import Catalog
 from targetsel.sky.positions import DEEPEST, Region
 
 
-def members(rank, ra=None, dec=None, tie_break=None) -> np.ndarray:
+def members(rank, ra=None, dec=None, tie_break=None, cell=None) -> np.ndarray:
     n = len(rank)
+    cell = np.full(n, -1) if cell is None else np.asarray(cell)
     ra = np.zeros(n) if ra is None else np.asarray(ra, dtype=float)
     dec = np.zeros(n) if dec is None else np.asarray(dec, dtype=float)
     table = pa.table({"id": np.arange(n), "ra": ra, "dec": dec})
     healpix = Catalog(table, {"source_id": "id", "ra": "ra", "dec": "dec"}).healpix
     tie_break = np.linspace(0, 0.9, n) if tie_break is None else np.asarray(tie_break)
     ids = np.arange(n)
-    columns = (ids, np.asarray(rank, dtype=float), tie_break, ids + 100, healpix, ra, dec)
+    columns = (ids, np.asarray(rank, dtype=float), tie_break, ids + 100, healpix, ra, dec, cell)
     return np.rec.fromarrays(columns, dtype=MEMBER)
 
 
@@ -45,6 +46,23 @@ def test_total_keeps_the_best_ranks_and_then_the_luckiest():
 
 def test_missing_rank_comes_last():
     assert kept_of(members([np.nan, -9, np.nan]), total=2) == [1, 2]
+
+
+def test_each_cell_keeps_its_best_and_sources_without_a_cell_count_as_one_more():
+    some = members([1, 9, 8, 7, 2, 3, 4], cell=[0, 1, 1, 1, -1, -1, -1])
+    assert kept_of(some, per_cell=1) == [0, 1, 6]
+    assert kept_of(some, per_cell=2) == [0, 1, 2, 5, 6]
+    assert kept_of(some, per_cell=2, by="hash") == [0, 2, 3, 5, 6]
+
+
+def test_pixels_decide_before_cells_and_cells_before_the_total():
+    full = {"per_deg2": 2 / (41252.96 / 12), "nside": 1}  # two in each base pixel
+    some = members([9, 8, 7, 6], ra=[10, 10, 10, 200], dec=[30] * 4, cell=[0, 0, 1, 0])
+    assert kept_of(some, **full) == [0, 1, 3]
+    assert kept_of(some, **full, per_cell=1) == [0]
+    assert kept_of(some, per_cell=1) == [0, 2]
+    assert kept_of(some, per_cell=2, total=2) == [0, 1]
+    assert kept_of(some, per_cell=1, total=1) == [0]
 
 
 def test_by_hash_ranks_do_not_count():
@@ -100,7 +118,7 @@ def test_pixel_on_the_edge_of_the_footprint_gets_its_share():
     assert len(limits.kept()) in (50, 51)
 
 
-@settings(max_examples=60)
+@settings(max_examples=200)
 @given(st.data())
 def test_outcome_does_not_depend_on_order_or_pieces(data):
     n = data.draw(st.integers(1, 25))
@@ -108,10 +126,20 @@ def test_outcome_does_not_depend_on_order_or_pieces(data):
     ra = data.draw(
         st.lists(st.sampled_from([10.0, 10.0002, 10.0004, 200.0]), min_size=n, max_size=n)
     )
-    everyone = members(rank, ra)
+    cell = data.draw(st.lists(st.sampled_from([-1, 0, 1]), min_size=n, max_size=n))
+    everyone = members(rank, ra, cell=cell)
     limit = data.draw(
         st.sampled_from(
-            [{}, {"total": 3}, {"per_deg2": 0.5, "nside": 8}, {"per_deg2": 0.5, "total": 3}]
+            [
+                {},
+                {"total": 3},
+                {"per_deg2": 0.5, "nside": 8},
+                {"per_deg2": 0.5, "total": 3},
+                {"per_cell": 2},
+                {"per_cell": 2, "total": 3},
+                {"per_cell": 1, "per_deg2": 0.05, "nside": 8},
+                {"per_cell": 2, "per_deg2": 0.05, "nside": 8, "total": 3},
+            ]
         )
     )
     if limit:

@@ -5,8 +5,9 @@ Among the sources that obey a class's conditions (its *candidates*), chance and 
 
     inclusion = sample * (kept / sampled, in its cell),
 
-where a cell is the candidate's pixel of the limit per square degree (the whole sky without one)
-and, if the limit goes by ``rank``, its twentieth of the candidates' ranks. With ``by: hash`` that
+where a cell is the candidate's pixel of the limit per square degree (the whole sky without one),
+its cell of the limit per cell and, if the limit goes by ``rank``, its twentieth of the candidates'
+ranks. With ``by: hash`` that
 is the chance that the hash gave it, and 1 / inclusion is an unbiased weight. With ``by: rank`` no
 chance was involved: the numbers describe what was done, but no weight can bring back sources that
 had none; the file says so.
@@ -23,6 +24,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from targetsel.feature_cells.columns import CELL, cell_numbers
 from targetsel.rules import formula as f
 from targetsel.rules.plan import ClassFormulas
 from targetsel.rules.rule_file import TargetClass
@@ -45,6 +47,7 @@ FORMAT = "targetsel/inclusion/v1"
 MAP_FORMAT = "targetsel/map/v1"
 KEPT = ("target_id", "source_id", "_healpix_29", "ra", "dec")  # columns of the target list
 RANK_BINS = 20
+CELL_NUMBERS = 2**24  # more than a catalog has cells
 
 
 @dataclass(frozen=True)
@@ -198,7 +201,8 @@ class _Candidates:
     def _blocks(self) -> Iterator[Sources]:
         rank = [] if self.rank is None else [self.rank]
         formulas = [*self.before, *self.sample, *rank]
-        for block in self.file.sources(formulas, ["source_id", "_healpix_29"]):
+        cell = [CELL.name] if self.limit.per_cell is not None else []
+        for block in self.file.sources(formulas, ["source_id", "_healpix_29", *cell]):
             yield block.take(passing(self.before, block))
 
     def _are_chosen(self, sources: Sources) -> np.ndarray:
@@ -218,6 +222,8 @@ class _Candidates:
         cell = np.zeros(len(sources), dtype=np.int64)
         if self.limit.per_deg2 is not None:
             cell = _pixels(sources, self.limit.nside.bit_length() - 1)
+        if self.limit.per_cell is not None:
+            cell = cell * CELL_NUMBERS + cell_numbers(sources.table) + 1
         if not self.by_rank or self.rank is None:
             return cell
         rank = np.broadcast_to(value(self.rank, sources), len(sources))
