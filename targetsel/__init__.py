@@ -57,6 +57,8 @@ if TYPE_CHECKING:  # what `_HOMES` says, for type checkers
     from targetsel.api.published import import_ensemble as import_ensemble
     from targetsel.api.reading import read as read
     from targetsel.api.redshifts import join_redshifts as join_redshifts
+    from targetsel.api.relearning import recalibrate as recalibrate
+    from targetsel.api.relearning import relearn as relearn
     from targetsel.api.reports import density as density
     from targetsel.api.reports import evaluate as evaluate
     from targetsel.api.reports import randoms as randoms
@@ -179,6 +181,7 @@ _HOMES = {
     ),
     "api.reading": ("read",),
     "api.redshifts": ("join_redshifts",),
+    "api.relearning": ("recalibrate", "relearn"),
     "api.reports": (
         "density",
         "evaluate",

@@ -1,7 +1,9 @@
 """A calibration: converts the networks' posterior into one with correct coverage.
 
 It is stored beside the ensemble that it was fitted for, as `calibration.json`, with notes on the
-sources that it was fitted to and on its effect on others. `fitting` fits one.
+sources that it was fitted to and on its effect on others. `fitting` fits one. Recalibrations, which
+what came of targets taught, stand behind its steps, and are applied to scored rows one by one (see
+`scoring.recalibrating`).
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ from targetsel.calibration.joint import JointCalibration
 from targetsel.calibration.latents import LatentCalibration
 from targetsel.calibration.local import LocalScores
 from targetsel.calibration.proxies import ClassMap, DecoderResidual, ScoreMap, calibrated
-from targetsel.documents.models import DocumentModel, read_model
+from targetsel.calibration.recalibration import Recalibration
+from targetsel.documents.models import DocumentModel, FromList, read_model
 from targetsel.errors import EnsembleError
 from targetsel.networks.posterior import LatentPosterior
 from targetsel.photometry.selection_weights import SelectionRecord
@@ -30,6 +33,7 @@ from targetsel.spectra.proxies import ProxyPosterior
 from targetsel.tables.files import written_beside
 
 FILE_NAME = "calibration.json"
+CALIBRATED = "calibrated"  # name of a calibration without recalibrations
 _AGAIN = "Fit it again with 'targetsel calibrate', or remove it."
 
 
@@ -141,11 +145,33 @@ class Calibration(CalibrationSteps):
         None, description="how the sources were weighted like a target catalog, if they were"
     )
     coverage_of_90_percent: dict[str, Coverage] = Field(description="of each latent and proxy")
+    recalibrations: Annotated[tuple[Recalibration, ...], FromList] = Field(
+        (), description="of what came of targets, the first one first"
+    )
     _predicted: tuple[str, ...] = PrivateAttr(PROXIES)  # by its ensemble
 
     @property
     def sha256(self) -> str:
         return hashlib.sha256(self._bytes()).hexdigest()
+
+    @property
+    def name(self) -> str:
+        """Name of the last recalibration; "calibrated" without one."""
+        return self.recalibrations[-1].name if self.recalibrations else CALIBRATED
+
+    @property
+    def versions(self) -> tuple[Calibration, ...]:
+        """It without recalibrations, with the first of them, and so on; the last one is itself."""
+        shorter = (self._with(self.recalibrations[:k]) for k in range(len(self.recalibrations)))
+        return (*shorter, self)
+
+    def recalibrated(self, recalibration: Recalibration) -> Calibration:
+        """The same with one more recalibration, which was fitted on it."""
+        return self._with((*self.recalibrations, recalibration))
+
+    def _with(self, recalibrations: tuple[Recalibration, ...]) -> Calibration:
+        found = self.model_copy(update={"recalibrations": recalibrations})
+        return found.of_predicted(self._predicted)
 
     @property
     def not_calibrated(self) -> tuple[str, ...]:
@@ -162,12 +188,18 @@ class Calibration(CalibrationSteps):
     def provenance(self) -> dict[str, Any]:
         """Entry of a scored file's footer."""
         without = {"not_calibrated": list(self.not_calibrated)} if self.not_calibrated else {}
+        learnt = [
+            {"name": each.name, "n": each.n, "outcomes": each.outcomes}
+            for each in self.recalibrations
+        ]
         return without | {
+            "name": self.name,
             "sha256": self.sha256,
             "truth_sha256": self.truth_sha256,
             "n_fitted": self.n_fitted,
             "simulated": self.simulated,
             "joint": self.joint is not None,
+            **({"recalibrations": learnt} if learnt else {}),
         }
 
     @property
@@ -178,6 +210,8 @@ class Calibration(CalibrationSteps):
         if not self.maps:
             return f"latents {known}; no line strengths"
         what = "posteriors" if self.latents is not None else "line strengths"
+        for each in self.recalibrations:
+            known += f"; '{each.name}': recalibrated on {each.n:,} outcomes"
         if not self.not_calibrated:
             return f"{what} {known}"
         sources = (
@@ -190,6 +224,7 @@ class Calibration(CalibrationSteps):
 
     def _bytes(self) -> bytes:
         without = {"selection"} if self.selection is None else set()
+        without |= set() if self.recalibrations else {"recalibrations"}
         content = self.model_dump(mode="json", by_alias=True, exclude=without)
         return (json.dumps(content, sort_keys=True, allow_nan=False) + "\n").encode()
 
@@ -238,9 +273,19 @@ class Calibration(CalibrationSteps):
         predicted = PREDICTABLE if redshift else PROXIES
         decoded = found.residual.names if found.residual else ()
         unknown = ({*found.maps} - {*predicted}) | ({*decoded} - {*PROXIES})
+        for each in found.recalibrations:
+            unknown |= {*each.maps} - {*predicted}
         if unknown:
             raise EnsembleError(
                 f"{path}: is of '{min(unknown)}', which is not predicted. Mark it so in "
                 f"spectra/data/lines.yaml. {_AGAIN}"
             )
-        return found.of_predicted(predicted)
+        found = found.of_predicted(predicted)
+        for each, version in zip(found.recalibrations, found.versions, strict=False):
+            if each.of != version.sha256:
+                raise EnsembleError(
+                    f"{path}: its recalibration '{each.name}' was fitted on the calibration "
+                    f"{each.of[:12]}, but what stands before it is {version.sha256[:12]}. Copy the "
+                    "folder that 'targetsel relearn' wrote again."
+                )
+        return found

@@ -68,6 +68,8 @@ GROUPS = {
     "After the spectra": {
         "cells": "cells:cells",
         "outcomes": "outcomes:outcomes",
+        "relearn": "relearn:relearn",
+        "recalibrate": "relearn:recalibrate",
     },
     "Archives": {
         "surveys": "surveys:surveys",

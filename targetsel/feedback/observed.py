@@ -156,7 +156,7 @@ class ObservedTargets:
                 "no target of the list got a fiber that works, so nothing came of any. Give the "
                 "files of pointings that were observed."
             )
-        success = assigned & there & _succeeded(truth)[np.maximum(rows, 0)]
+        success = assigned & there & succeeded(truth)[np.maximum(rows, 0)]
         measured = {
             name: np.where(success, values[np.maximum(rows, 0)], np.nan)
             for name, values in truth.proxies.items()
@@ -210,8 +210,19 @@ def _rows_of(truth: Truth, targets: TargetList, path: Path) -> np.ndarray:
     return rows
 
 
-def _succeeded(truth: Truth) -> np.ndarray:
-    """Whether each spectrum has a result and no warning, shape (N,)."""
+def succeeded(truth: Truth) -> np.ndarray:
+    """Whether each spectrum has a result and no warning, shape (N,).
+
+    Parameters
+    ----------
+    truth : Truth
+        With all its columns.
+
+    Raises
+    ------
+    CatalogError
+        If a column that says so holds something else.
+    """
     table, n = truth.table, len(truth)
     known = [np.isfinite(values) for values in truth.proxies.values()]
     good = np.isfinite(truth.proxies[PHOTOZ]) if PHOTOZ in truth.proxies else np.any(known, axis=0)

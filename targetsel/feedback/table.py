@@ -10,12 +10,12 @@ import numpy as np
 import pyarrow as pa
 
 from targetsel.feedback.observed import ObservedTargets
+from targetsel.scored.truth import OUTCOMES_FORMAT
 from targetsel.spectra.lines import PROXIES, UNITS
 from targetsel.spectra.photoz import PHOTOZ, TRUE
 from targetsel.tables.columns import ID, NEVER, Column, FileKind
 from targetsel.tables.parquet import SIMULATED, write_table
 
-FORMAT = "targetsel/outcomes/v1"
 _NO_LINE = "the spectrum failed, or the line could not be measured on it"
 OUTCOMES = FileKind(
     "a table of outcomes",
@@ -98,7 +98,7 @@ def write_outcomes(
     arrays = [pa.array(values[f.name]).cast(f.type) for f in fields]
     keys = ("rules_name", "rules_sha256", "ensemble", "calibration")
     footer = {
-        "format": FORMAT,
+        "format": OUTCOMES_FORMAT,
         **{key: observed.targets.footer.get(key) for key in keys},
         "assignment_given": observed.given,
         "weights": "inclusion" if observed.by_inclusion else "list",

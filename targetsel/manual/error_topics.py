@@ -93,6 +93,8 @@ TOPICS: dict[str, dict[str, str]] = {
         "What the tool assigned": "handoff.assignment",
         "Simulated pointings": "handoff.simulation handoff.densest",
         "What came of a list": "feedback api.outcomes report.outcomes report.outcome_redshifts",
+        "Learning from outcomes": "feedback.relearning scoring.recalibrating "
+        "calibration.recalibration api.relearning",
     },
     "Fetching from archives": {
         "Any archive": "surveys api.archives cli.fetch tables.journal",

@@ -39,7 +39,7 @@ TASKS = {
     ),
     "Large catalogs": ("partition", "score_catalog", "select_catalog", "status"),
     "Hand-off": ("export", "assign", "import_assignment", "restore"),
-    "After the spectra": ("cells", "outcomes"),
+    "After the spectra": ("cells", "outcomes", "relearn", "recalibrate"),
     "Looking": ("show", "show_all", "show_cutouts", "inspect", "inspect_merge", "progress", "docs"),
     "The walk, step by step": (
         *("choose_targets", "cut_out", "measure", "score_rows", "apply_rules", "rank"),

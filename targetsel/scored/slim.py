@@ -62,14 +62,19 @@ def slimmed(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     slimmer = {name: each for name, each in values.items() if name not in LATENTS}
     predicted = tuple(name for name in PREDICTABLE if name + QUANTILES in values)
     for name in predicted:
-        step = _power_of_two(values[f"{name}_std"] / STEPS_PER_STD)
-        for end, *_, score in SUMMARIES:
-            if score is not None:
-                slimmer[name + end] = to_step(values[name + end], step)
-        slimmer[name + QUANTILES] = to_step(values[name + QUANTILES], step[:, None])
+        slimmer |= slim_posterior(name, values)
     slimmer |= _correlations(predicted, values)
-    in_bits = (*(f"{name}_std" for name in predicted), *IN_BITS)
-    return slimmer | {name: to_bits(values[name], BITS) for name in in_bits}
+    return slimmer | {name: to_bits(values[name], BITS) for name in IN_BITS}
+
+
+def slim_posterior(name: str, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The slim values of the columns of one proxy's posterior, but those of its correlations."""
+    step = _power_of_two(values[f"{name}_std"] / STEPS_PER_STD)
+    found = {f"{name}_std": to_bits(values[f"{name}_std"], BITS)}
+    for end, *_, score in SUMMARIES:
+        if score is not None:
+            found[name + end] = to_step(values[name + end], step)
+    return found | {name + QUANTILES: to_step(values[name + QUANTILES], step[:, None])}
 
 
 def to_step(values: np.ndarray, step: np.ndarray | float) -> np.ndarray:

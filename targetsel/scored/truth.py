@@ -34,6 +34,7 @@ from targetsel.tables.types import is_list, is_text
 LATENTS = ("latent_mean", "latent")  # as `spectra encode` and mock skies name true latents
 NOISE, GROUP, WEIGHT = "latent_std", "group_id", "weight"
 POSITION = ("ra", "dec")
+OUTCOMES_FORMAT = "targetsel/outcomes/v1"  # what came of a list, which names the list's ensemble
 # No strength of a line or index is beyond; what catalogs write for none is: -999, -9999, 1e20.
 MEASURABLE = (-900.0, 9000.0)
 
@@ -280,9 +281,9 @@ def _check_measured(path: Path, schema: pa.Schema) -> None:
             f"{path}: its widths are negative in emission (--ew-sign mpa); expected positive ones, "
             "as in the scored file. Measure the spectra again without --ew-sign."
         )
-    if "ensemble" in footer_in(schema.metadata) or any(
-        name + QUANTILES in schema.names for name in PROXIES
-    ):
+    footer = footer_in(schema.metadata)
+    predicted = "ensemble" in footer and footer.get("format") != OUTCOMES_FORMAT
+    if predicted or any(name + QUANTILES in schema.names for name in PROXIES):
         raise CatalogError(
             f"{path}: holds predictions of an ensemble, which are no truth. Give what was measured "
             "on spectra, such as 'targetsel spectra encode' and 'spectra measure' write."

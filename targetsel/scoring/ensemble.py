@@ -190,7 +190,7 @@ class Ensemble:
 
         Stations 5 and 6 of the walk at once: to 1e-4 Angstrom what `spectra.lines.measure` finds
         on the spectra of `decoder.decode`, before calibration. With one there are several draws of
-        the decoder's residual for each draw of the latents.
+        the decoder's residual for each draw of the latents. Recalibrations are not applied.
 
         Parameters
         ----------
@@ -214,6 +214,8 @@ class Ensemble:
         self, posterior: LatentPosterior, n_draws: int, seed: int = 0
     ) -> PredictedProxies:
         """The posterior of all proxies, calibrated if there is a calibration: stations 4 to 6.
+
+        Recalibrations are of scored rows, and come later (see `scoring.recalibrating`).
 
         Parameters
         ----------

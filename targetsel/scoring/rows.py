@@ -23,6 +23,7 @@ from targetsel.scored.columns import (
     scored_columns,
 )
 from targetsel.scored.slim import slimmed
+from targetsel.scoring.recalibrating import recalibrated_rows
 from targetsel.sky.catalog import HEALPIX, Catalog
 from targetsel.spectra.copula import GROUP
 from targetsel.spectra.lines import PREDICTABLE
@@ -117,7 +118,9 @@ def score_inputs(
     proxies = ensemble.predict_proxies(posterior, options.n_draws, options.seed)  # 4 to 6
     summary = summarise(proxies.posterior) | {**ensemble.class_probabilities(proxies.shares)}
     typical = typicality(ensemble.novelty, ensemble.inputs, inputs, posterior.typicality)
-    return assemble(catalog, inputs, posterior, summary, typical, ensemble.joint, options.slim)
+    rows = assemble(catalog, inputs, posterior, summary, typical, ensemble.joint, options.slim)
+    learnt = ensemble.calibration.recalibrations if ensemble.calibration else ()
+    return recalibrated_rows(rows, learnt, options.slim)
 
 
 def summarise(posterior: ProxyPosterior) -> dict[str, np.ndarray]:

@@ -1,0 +1,143 @@
+"""targetsel relearn and recalibrate: learn from outcomes, and apply what was learnt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from targetsel.cli.options import EnsembleOption, FoundScoredArgument, ScoredArgument, ScoredOutput
+from targetsel.cli.terminal import print_table, say, say_written
+from targetsel.scoring import DEFAULT
+
+if TYPE_CHECKING:
+    from targetsel.calibration.recalibration import QuantityRecord, Recalibration
+
+HEADINGS = (
+    *("quantity", "spectra", "count as", "68 % before", "68 % after", "90 % before", "90 % after"),
+    *("width before", "width after"),
+)
+
+
+def relearn(
+    scored: FoundScoredArgument,
+    outcomes: Annotated[
+        list[Path],
+        typer.Option(
+            help="Table that 'outcomes' wrote of a list chosen from SCORED, or another table with "
+            "ids and measured values; may be repeated, the earliest first."
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="New folder for the recalibrated ensemble.")
+    ],
+    ensemble: EnsembleOption = DEFAULT,
+    name: Annotated[
+        str | None,
+        typer.Option(help="Name of the new version. Default: relearned-1, relearned-2, ..."),
+    ] = None,
+) -> None:
+    """Recalibrate an ensemble with what came of targets chosen from SCORED.
+
+    A quantity that was measured of too few sources stays as it was. 'score' with the new folder
+    applies what was learnt; 'recalibrate' does so to a catalog that is scored already.
+
+    Example:
+        targetsel relearn catalog.scored.parquet --outcomes truth.parquet -o relearned
+    """
+    from targetsel.api import relearning as api
+
+    found = api.relearn(scored, outcomes, output, ensemble=ensemble, name=name)
+    for line in lines_of(found):
+        say(line)
+    rows = [_row(each, record) for each, record in found.quantities.items() if record.n_aside]
+    print_table(HEADINGS, rows)
+    say("these are the intervals of outcomes kept aside, after a first fit to the others")
+    for line in remarks_on(found):
+        say(line)
+    say(f"'{found.name}' is written to {output}")
+
+
+def lines_of(found: Recalibration) -> list[str]:
+    """How many outcomes there were, and what they stand for."""
+    counts = found.counts
+    lines = [
+        f"{counts['used']:,} spectra of {counts['in the catalog']:,} targets in the catalog, of "
+        f"{counts['rows']:,} rows; {counts['failed']:,} failed, and "
+        f"{counts['without a fiber']:,} got no fiber"
+    ]
+    if not found.weighted:
+        lines.append(
+            "there are no weights: each spectrum counts alike, as if targets were drawn at random "
+            "from the sources that predictions are for"
+        )
+    if found.simulated:
+        lines.append("images or spectra are simulated")
+    return lines
+
+
+def remarks_on(found: Recalibration) -> list[str]:
+    """What stays as it was, and why; and the classes by line ratios."""
+    from targetsel.calibration.recalibration import FEWEST, TOO_FEW, WORSE
+
+    lines = []
+    few = [name for name, each in found.quantities.items() if each.stays == TOO_FEW]
+    if few:
+        lines.append(
+            f"{', '.join(few)} stay as they were: fewer than {FEWEST} spectra count for them"
+        )
+    worse = [name for name, each in found.quantities.items() if each.stays == WORSE]
+    if worse:
+        lines.append(
+            f"{', '.join(worse)} stay as they were: after the first fit they were worse for the "
+            "outcomes kept aside"
+        )
+    classes = found.class_record
+    if classes is not None and classes.log_loss is not None and not classes.stays:
+        before, after = classes.log_loss
+        lines.append(
+            f"classes in the [NII] diagram, of {classes.n:,} spectra: log loss {before:.3f} "
+            f"before and {after:.3f} after"
+        )
+    else:
+        why = "worse after the first fit" if classes and classes.stays == WORSE else "too few"
+        lines.append(f"probabilities of classes in the [NII] diagram stay as they were: {why}")
+    return lines
+
+
+def _row(name: str, record: QuantityRecord) -> tuple[str, ...]:
+    shares = (*(record.coverage_of_68_percent or ()), *(record.coverage_of_90_percent or ()))
+    return (
+        name,
+        f"{record.n:,}",
+        f"{record.effective:,.0f}",
+        *(f"{each:.1%}" for each in shares),
+        *(f"{each:.3g}" for each in record.width_of_90_percent or ()),
+    )
+
+
+def recalibrate(
+    scored: ScoredArgument,
+    ensemble: Annotated[Path, typer.Option("--ensemble", help="Folder that 'relearn' wrote.")],
+    output: ScoredOutput,
+) -> None:
+    """Write SCORED with what its ensemble learnt since, without running networks.
+
+    The columns are the same as if the catalog were scored again with that ensemble.
+
+    Example:
+        targetsel relearn catalog.scored.parquet --outcomes truth.parquet -o learnt
+        targetsel recalibrate catalog.scored.parquet --ensemble learnt -o learnt.scored.parquet
+    """
+    from targetsel.api import relearning as api
+
+    run = api.recalibrate(scored, ensemble, output).run
+    assert run is not None
+    names = ", ".join(f"'{each.name}'" for each in run.applied)
+    moved = sorted({name for each in run.applied for name in each.maps})
+    say(
+        f"{run.n_predicted:,} of {run.n_sources:,} sources have predictions, which got {names}: "
+        f"{', '.join(moved)}"
+    )
+    say_written(output)
