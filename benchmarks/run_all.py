@@ -119,6 +119,7 @@ NOT_RUN: dict[str, str] = {
     "selection_at_random": _FAULTS,
     "skies": _MODULE,
     "strange": _MODULE,
+    "success_forecast": _SKIES,
     "surprise": _SKIES,
     "unit_costs": _MODULE,
 }

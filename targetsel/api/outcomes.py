@@ -30,6 +30,7 @@ def outcomes(
     ids: AnyPath | None = None,
     proposal: Sequence[str] = (),
     windows: Sequence[tuple[float, float]] = (),
+    succeeds: Sequence[str] = (),
 ) -> ListOutcome:
     """Compare what came of a target list with what it had stated, as `targetsel outcomes`.
 
@@ -60,18 +61,22 @@ def outcomes(
     windows : sequence of pairs of float
         Windows of redshift whose shares are wanted, from the first to below the second; by default
         equal steps in round numbers.
+    succeeds : sequence of str
+        When a spectrum should succeed, such as "snr_halpha > 7" or "exposure_time_oii < 30 min",
+        by what `observe` predicted; any of them suffices. By default each S/N that the list keeps
+        above 5.
 
     Returns
     -------
     ListOutcome
-        ``classes``, ``lines`` and ``redshifts`` hold the figures with their intervals,
-        ``observed`` what came of each target.
+        ``classes``, ``forecasts``, ``lines`` and ``redshifts`` hold the figures with their
+        intervals, ``observed`` what came of each target.
 
     Raises
     ------
     HandoffError
         If the list has no targets or none was assigned, an assignment is of another list, a window
-        is none, or not one of `spectra` and `truth` is given.
+        is none, the list lacks what `succeeds` names, or not one of `spectra` and `truth` is given.
     CatalogError
         If a table cannot be read, or holds no target of the list.
     SpectrumError
@@ -94,6 +99,7 @@ def outcomes(
     True
     """
     from targetsel.feedback.observed import ObservedTargets
+    from targetsel.feedback.success import SuccessRule
     from targetsel.feedback.table import write_outcomes
     from targetsel.handoff.assignment import Pointing, join
     from targetsel.report.outcome_page import check_outcome_page, write_outcome_page
@@ -115,6 +121,7 @@ def outcomes(
             "join it to the table of --truth."
         )
     check_windows(windows)
+    rules = [SuccessRule.parse(each) for each in succeeds]
     inputs = paths_in([targets, *files, *measured, *filter(None, (table, map_of_ids, chances))])
     if output is not None:
         check_table_output(Path(output), inputs)
@@ -133,9 +140,14 @@ def outcomes(
             raise type(error)(
                 str(error).replace(str(called), str(table or "the spectra"))
             ) from None
-    found = ListOutcome.of(observed, windows)
+    found = ListOutcome.of(observed, windows, rules)
     if output is not None:
-        write_outcomes(observed, Path(output), found.records, found.redshift_records)
+        footer = {
+            "figures": found.records,
+            "redshifts": found.redshift_records,
+            "forecasts": [each.records for each in found.forecasts],
+        }
+        write_outcomes(observed, Path(output), footer)
     if page is not None:
         write_outcome_page(found, Path(page))
     return found

@@ -61,6 +61,14 @@ def outcomes(
             "equal steps."
         ),
     ] = None,
+    succeeds: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="When a spectrum should succeed, as 'snr_halpha > 7' or 'exposure_time_oii < 30 "
+            "min', by what 'observe' predicted; may be repeated, and any suffices. Default: a line "
+            "of the list with S/N above 5."
+        ),
+    ] = None,
     page: Annotated[Path | None, typer.Option(help="Report of one page to write, .html.")] = None,
     output: Annotated[
         Path | None,
@@ -80,6 +88,7 @@ def outcomes(
     """
     from targetsel.api.handoff import stem_of
     from targetsel.report.outcome_redshifts import RedshiftOutcome, window_of
+    from targetsel.report.outcome_success import SuccessOutcome
     from targetsel.report.outcomes import ClassOutcome, LineOutcome
 
     output = output or targets.with_name(f"{stem_of(targets)}.outcomes.parquet")
@@ -94,9 +103,12 @@ def outcomes(
         page=page,
         ids=ids,
         proposal=proposal or (),
+        succeeds=succeeds or (),
         windows=[window_of(each) for each in window or ()],
     )
     print_table(ClassOutcome.headings, [each.cells for each in found.classes])
+    if found.forecasts:
+        print_table(SuccessOutcome.headings, [each.cells for each in found.forecasts], 2)
     if found.lines:
         print_table(LineOutcome.headings, [each.cells for each in found.lines])
     if found.redshifts:

@@ -67,12 +67,15 @@ OUTCOMES = FileKind(
 
 
 def write_outcomes(
-    observed: ObservedTargets,
-    path: Path,
-    figures: Sequence[Mapping[str, Any]],
-    redshifts: Sequence[Mapping[str, Any]] = (),
+    observed: ObservedTargets, path: Path, figures: Mapping[str, Sequence[Mapping[str, Any]]]
 ) -> None:
-    """Write what came of each target, in the order of the list, with the figures in the footer."""
+    """Write what came of each target, in the order of the list.
+
+    Parameters
+    ----------
+    figures : mapping of sequences of mappings
+        Rows of figures by their kind, for the footer.
+    """
     table = observed.targets.table
     claim = np.full(len(observed), np.nan)
     for name, true in observed.claims.items():
@@ -103,8 +106,7 @@ def write_outcomes(
         "assignment_given": observed.given,
         "weights": "inclusion" if observed.by_inclusion else "list",
         "rows": dict(observed.counts),
-        "figures": [_plain(each) for each in figures],
-        "redshifts": [_plain(each) for each in redshifts],
+        **{kind: [_plain(each) for each in rows] for kind, rows in figures.items()},
         **(SIMULATED if observed.simulated else {}),
     }
     write_table(pa.table(arrays, schema=pa.schema(fields)), path, footer)

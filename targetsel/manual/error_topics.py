@@ -92,7 +92,8 @@ TOPICS: dict[str, dict[str, str]] = {
         "A plain table": "handoff.table",
         "What the tool assigned": "handoff.assignment",
         "Simulated pointings": "handoff.simulation handoff.densest",
-        "What came of a list": "feedback api.outcomes report.outcomes report.outcome_redshifts",
+        "What came of a list": "feedback api.outcomes report.outcomes report.outcome_redshifts "
+        "report.outcome_success",
         "Learning from outcomes": "feedback.relearning scoring.recalibrating "
         "calibration.recalibration api.relearning",
     },

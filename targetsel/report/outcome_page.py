@@ -12,6 +12,7 @@ from targetsel.plots import Axes, matplotlib
 from targetsel.report.canvas import COLOURS, STYLE, Picture, check_suffix, panels_of, svg_picture
 from targetsel.report.one_page import PAGE_STYLE, image, table
 from targetsel.report.outcome_redshifts import RedshiftOutcome
+from targetsel.report.outcome_success import SuccessOutcome
 from targetsel.report.outcomes import ClassOutcome, LineOutcome, ListOutcome
 from targetsel.spectra.photoz import PHOTOZ
 from targetsel.tables.files import written_beside
@@ -58,7 +59,7 @@ def write_outcome_page(outcome: ListOutcome, path: Path) -> None:
 {image(picture)}
 <h2>Classes</h2>
 {_table(ClassOutcome.headings, [each.cells for each in outcome.classes], 1)}
-<h2>What the spectra show</h2>
+{_forecasts(outcome)}<h2>What the spectra show</h2>
 {_table(LineOutcome.headings, [each.cells for each in outcome.lines], 2)}
 {_redshifts(outcome)}</main>
 </body>
@@ -116,6 +117,14 @@ def _draw_redshifts(panel: Axes, outcome: ListOutcome, redshift: np.ndarray) -> 
         )
     panel.set(xlabel="redshift", ylabel="sources that they stand for")
     panel.legend(fontsize=7, frameon=False)
+
+
+def _forecasts(outcome: ListOutcome) -> str:
+    """The table of forecasts of success with its heading; nothing where there are none."""
+    if not outcome.forecasts:
+        return ""
+    rows = _table(SuccessOutcome.headings, [each.cells for each in outcome.forecasts], 2)
+    return f"<h2>Success</h2>\n{rows}\n"
 
 
 def _redshifts(outcome: ListOutcome) -> str:

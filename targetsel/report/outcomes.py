@@ -19,6 +19,7 @@ from targetsel.documents.text_table import number, text_table
 from targetsel.errors import counted
 from targetsel.feedback.claimed import NO_CLAIM
 from targetsel.feedback.observed import ObservedTargets
+from targetsel.feedback.success import SuccessRule
 from targetsel.report.figures import Figure
 from targetsel.report.outcome_redshifts import (
     RedshiftOutcome,
@@ -26,6 +27,7 @@ from targetsel.report.outcome_redshifts import (
     check_windows,
     redshift_outcomes,
 )
+from targetsel.report.outcome_success import SuccessOutcome, excess_of, success_outcomes
 from targetsel.spectra.photoz import PHOTOZ, TRUE
 from targetsel.statistics.resampling import (
     Resampling,
@@ -175,15 +177,21 @@ class ListOutcome:
     lines : tuple of LineOutcome
     redshifts : tuple of RedshiftOutcome
         Of each class with enough measured redshifts.
+    forecasts : tuple of SuccessOutcome
+        Of each class of which the list keeps predicted S/N.
     """
 
     observed: ObservedTargets
     classes: tuple[ClassOutcome, ...]
     lines: tuple[LineOutcome, ...]
     redshifts: tuple[RedshiftOutcome, ...] = ()
+    forecasts: tuple[SuccessOutcome, ...] = ()
 
     def __repr__(self) -> str:
         parts = text_table(ClassOutcome.headings, [each.cells for each in self.classes])
+        if self.forecasts:
+            rows = [each.cells for each in self.forecasts]
+            parts += ["", *text_table(SuccessOutcome.headings, rows, 2)]
         if self.lines:
             rows = [each.cells for each in self.lines]
             parts += ["", *text_table(LineOutcome.headings, rows, 2)]
@@ -192,7 +200,12 @@ class ListOutcome:
         return "\n".join([*parts, "", *self.sentences])
 
     @classmethod
-    def of(cls, observed: ObservedTargets, windows: Sequence[Window] = ()) -> ListOutcome:
+    def of(
+        cls,
+        observed: ObservedTargets,
+        windows: Sequence[Window] = (),
+        succeeds: Sequence[SuccessRule] = (),
+    ) -> ListOutcome:
         """The outcome of a list that was joined with its spectra.
 
         Parameters
@@ -200,11 +213,14 @@ class ListOutcome:
         observed : ObservedTargets
         windows : sequence of pairs of float
             Redshifts from the first to below the second; by default equal steps.
+        succeeds : sequence of SuccessRule
+            When a spectrum should succeed; by default if a line's S/N is above 5.
 
         Raises
         ------
         HandoffError
-            If a window is none, or windows are given and no redshift was measured.
+            If a window is none, windows are given and no redshift was measured, or the list lacks
+            the S/N that `succeeds` names.
         """
         check_windows(windows)
         resampling = Resampling(observed.targets.table["target_id"].to_numpy(), observed.weight)
@@ -219,7 +235,8 @@ class ListOutcome:
         ]
         enough = tuple(each for each in lines if each.n >= FEWEST)
         redshifts = redshift_outcomes(observed, names, resampling, windows)
-        return cls(observed, classes, enough, redshifts)
+        forecasts = success_outcomes(observed, names, resampling, succeeds)
+        return cls(observed, classes, enough, redshifts, forecasts)
 
     @property
     def redshift_rows(self) -> list[tuple[str, ...]]:
@@ -262,6 +279,7 @@ class ListOutcome:
         about.append(f"figures stand for {stands}; intervals hold 95 %")
         if self.observed.simulated:
             about.append("these outcomes are SIMULATED")
+        found += [each.sentence for each in self.forecasts if each.sentence]
         return (*about, *found)
 
 
@@ -296,7 +314,7 @@ def _class(observed: ObservedTargets, name: str, resampling: Resampling) -> Clas
         purity = share("purity", true, known)
         least, most = share("at least", true, fibers), share("at most", true + lost, fibers)
         stated = known & np.isfinite(likely)
-        excess = _excess(name, np.where(stated, true - likely, 0.0), stated, observed, resampling)
+        excess = excess_of(name, true, likely, stated, observed.weight, resampling)
     return ClassOutcome(
         name=name,
         n_targets=int(here.sum()),
@@ -312,21 +330,6 @@ def _class(observed: ObservedTargets, name: str, resampling: Resampling) -> Clas
         excess=excess,
         untested=untested,
     )
-
-
-def _excess(
-    name: str, more: np.ndarray, rows: np.ndarray, observed: ObservedTargets, resampling: Resampling
-) -> Figure | None:
-    """Mean of true less stated; its interval is at least as wide as Wilson's of the true share."""
-    if not rows.any():
-        return None
-    values, n = resampling.means(more[:, None], rows)[:, 0], int(rows.sum())
-    found = Figure.of_values("excess", name, "", values, n)
-    stated = resampling.means(np.where(rows, observed.probability, 0.0)[:, None], rows)[0, 0]
-    true = np.clip(values[:1] + stated, 0.0, 1.0)
-    share = Figure.of_share("purity", name, "", true.repeat(2), n, observed.weight[rows])
-    low, high = share.low - stated, share.high - stated
-    return Figure("excess", name, "", found.value, min(found.low, low), max(found.high, high), n)
 
 
 def _line(observed: ObservedTargets, class_: str, name: str, resampling: Resampling) -> LineOutcome:
