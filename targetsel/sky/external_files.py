@@ -20,7 +20,7 @@ import pyarrow as pa
 from targetsel.documents.source_location import SourceLocation
 from targetsel.errors import CatalogError
 from targetsel.sky.catalog import PositionColumns, find_column
-from targetsel.sky.positions import Places, Region, unit_vectors
+from targetsel.sky.positions import Places, Region, nested_of_ring, unit_vectors
 from targetsel.sky.shapes import read_region
 from targetsel.tables.files import sha256_of_file
 from targetsel.tables.fits import open_fits
@@ -231,12 +231,7 @@ def _pixels(path: Path, nside: int) -> np.ndarray:
         raise CatalogError(f"{path}: its pixels are of nside {own}, not {nside}. Name its nside.")
     if not ring or not len(pixels) or pixels.min() < 0 or pixels.max() >= 12 * nside**2:
         return pixels
-    import cdshealpix.nested
-    import cdshealpix.ring
-
-    lon, lat = cdshealpix.ring.healpix_to_lonlat(pixels.astype(np.uint64), nside)
-    depth = nside.bit_length() - 1
-    return cdshealpix.nested.lonlat_to_healpix(lon, lat, depth, num_threads=1).astype(np.int64)
+    return nested_of_ring(pixels, nside.bit_length() - 1)
 
 
 def _scheme(path: Path) -> tuple[int | None, bool]:

@@ -123,6 +123,23 @@ def coarser(healpix: np.ndarray, order: int) -> np.ndarray:
     return healpix >> 2 * (DEEPEST - order)
 
 
+def nested_of_ring(pixels: np.ndarray, order: int) -> np.ndarray:
+    """The numbers in NESTED order, shape (N,), int64, of pixels of that order in RING order."""
+    import cdshealpix.nested
+    import cdshealpix.ring
+
+    lon, lat = cdshealpix.ring.healpix_to_lonlat(pixels.astype(np.uint64), 1 << order)
+    return cdshealpix.nested.lonlat_to_healpix(lon, lat, order, num_threads=1).astype(np.int64)
+
+
+def centres_of(pixels: np.ndarray, order: int) -> tuple[np.ndarray, np.ndarray]:
+    """The centres [deg], two arrays of shape (N,), of pixels in NESTED order."""
+    import cdshealpix.nested
+
+    lon, lat = cdshealpix.nested.healpix_to_lonlat(pixels.astype(np.uint64), order, num_threads=1)
+    return np.asarray(lon.to_value("deg")), np.asarray(lat.to_value("deg"))
+
+
 @dataclass(frozen=True)
 class Places:
     """Positions on the sky; finds the sources within `radius` [deg] of any of them.
@@ -222,6 +239,14 @@ class Region:
         """The share of each pixel of a coarser order that is inside, shape (N,)."""
         size = 4 ** (DEEPEST - order)
         return (self._area(pixels * size + size) - self._area(pixels * size)) / size
+
+    def pixels(self, order: int) -> np.ndarray:
+        """The pixels of an order that the region touches, increasing."""
+        shift = 2 * (DEEPEST - order)
+        first, last = self.ranges[:, 0] >> shift, (self.ranges[:, 1] - 1) >> shift
+        n = last - first + 1
+        skipped = np.repeat(np.cumsum(n) - n, n)
+        return np.unique(np.repeat(first, n) + np.arange(n.sum()) - skipped)
 
     def _area(self, pixel: np.ndarray) -> np.ndarray:
         """Number of pixels of order 29 inside the region, below each of these pixels."""
