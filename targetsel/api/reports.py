@@ -8,37 +8,51 @@ from typing import TYPE_CHECKING
 
 from targetsel.api.given import (
     AnyPath,
+    AnyPaths,
     AnySpectra,
     AnyTargets,
     Labelled,
     pair_of,
     path_of,
+    paths_of,
     targets_of,
 )
+from targetsel.errors import CatalogError
 from targetsel.remote.copies import with_addresses
 from targetsel.rules.rules import AnyRules, Rules
+from targetsel.tables.any_form import paths_in
 
 if TYPE_CHECKING:
     from targetsel.report.evaluation import Evaluation
-    from targetsel.selection.reports.density import Density
+    from targetsel.selection.reports.density_report import DensityReport
     from targetsel.selection.reports.randoms import RandomsSummary
     from targetsel.selection.reports.selection_function import Inclusion
 
 
-@with_addresses()
+@with_addresses("output")
 def density(
     targets: AnyTargets,
+    output: AnyPath | None = None,
     *,
     reach: float = 88.8,
     nside: int = 64,
     scored: AnyPath | None = None,
     rules: AnyRules | None = None,
-) -> tuple[Density, ...]:
+    against: AnyPaths | None = None,
+    randoms: AnyPath | None = None,
+    method: str | None = None,
+) -> DensityReport:
     """The density of targets on the sky and their neighbours, as `targetsel density` measures it.
+
+    With maps of the sky to hold it against, also how the density follows them, and weights that
+    make it even.
 
     Parameters
     ----------
     targets : TargetList, str or Path
+    output : str or Path, optional
+        List to write, with columns `weight_density`, of all targets, and ``weight_density_CLASS``;
+        wants `against`.
     reach : float
         Radius within which targets compete for a fiber [arcsec]; by default DESI's.
     nside : int
@@ -47,21 +61,33 @@ def density(
         Scored catalog whose pixels without targets are counted too.
     rules : Rules, str, Path, dict, or a list of these, optional
         Rules of the list, where files that they name are elsewhere.
+    against : str, Path, or several, optional
+        Maps of the sky: HEALPix files as ``FILE``, ``FILE:COLUMN`` or ``FILE:COLUMN:nested``, or
+        columns of `scored`.
+    randoms : str or Path, optional
+        Random points, which tell the area of pixels; by default `scored` and the footprint do.
+    method : str, optional
+        "linear" or "boosted"; by default what parts of the sky that are left out say.
 
     Returns
     -------
-    tuple of Density
-        Of all targets, then of each class; per square degree.
+    DensityReport
+        A tuple of Density, of all targets and then of each class, per square degree. Its
+        ``evenness`` has the trends with maps and the weights; None without `against`.
 
     Raises
     ------
     CatalogError
-        If a file cannot be read, the rules are not those of the list, or `nside` is no power of
-        two.
+        If a file cannot be read, the rules are not those of the list, `nside` is no power of
+        two, or a map does not cover the list.
     RuleError
         If the rules cannot be understood.
     HandoffError
         If `targets` is neither a target list nor a file of one.
+    ExtraError
+        If boosted trees may be chosen and scikit-learn is not installed.
+    OutputError
+        If `output` cannot be written, or is a file that is read here.
 
     See Also
     --------
@@ -75,9 +101,31 @@ def density(
     ['all targets', 'EXCITED', 'STAR_FORMING']
     """
     from targetsel.selection.reports.density import density as of_list
+    from targetsel.selection.reports.density import order_of
+    from targetsel.selection.reports.density_report import DensityReport, write_weights
+    from targetsel.selection.reports.evenness import check_method, evenness
+    from targetsel.tables.files import check_table_output
 
+    maps = [] if against is None else [str(each) for each in paths_of(against)]
+    only = {"output": output, "randoms": randoms, "method": method}
+    if not maps and (given := [name for name, value in only.items() if value is not None]):
+        raise CatalogError(
+            f"density: {given[0]} concerns maps of the sky. Give some with --against, or leave "
+            "it out."
+        )
+    check_method(method)
     own = None if rules is None else Rules.of(rules)
-    return of_list(targets_of(targets), reach, nside, path_of(scored), own)
+    points, catalog = path_of(randoms), path_of(scored)
+    if output is not None:
+        check_table_output(Path(output), paths_in([targets, *filter(None, (points, catalog))]))
+    the_list = targets_of(targets)
+    found = of_list(the_list, reach, nside, catalog, own)
+    even = None
+    if maps:
+        even = evenness(the_list, maps, order_of(nside), own, catalog, points, method)
+    if even is not None and output is not None:
+        write_weights(the_list, even, Path(output))
+    return DensityReport.of(found, reach, nside, catalog, even)
 
 
 @with_addresses("output")

@@ -22,7 +22,6 @@ from targetsel.cli.options import (
     say_labelled,
 )
 from targetsel.cli.terminal import print_table, say
-from targetsel.documents.text_table import number
 from targetsel.errors import CatalogError, counted
 from targetsel.rules.rules import find_rules
 from targetsel.selection.reports.difference import ClassDifference, n_shared
@@ -128,33 +127,65 @@ def density(
         str | None,
         typer.Option(help="Rule file of TARGETS, where files that it names are elsewhere."),
     ] = None,
+    against: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="MAP",
+            help="Map of the sky that the density may follow, such as stars or seeing: a HEALPix "
+            "file as FILE, FILE:COLUMN or FILE:COLUMN:nested (or ring), or a column of --scored; "
+            "may be repeated.",
+        ),
+    ] = None,
+    randoms: Annotated[
+        Path | None,
+        typer.Option(
+            help="Random points that tell the area of pixels, for --against. Default: the sources "
+            "of --scored within the footprint of the rules, or that footprint."
+        ),
+    ] = None,
+    method: Annotated[
+        str | None,
+        typer.Option(
+            help="How weights follow maps: linear or boosted. Default: what parts of the sky that "
+            "are left out say."
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="List to write, with weights that make its density even, for --against.",
+        ),
+    ] = None,
 ) -> None:
     """Measure the density of TARGETS on the sky and their neighbours within a fiber's REACH.
 
     Example:
         targetsel density emission.targets.parquet
     """
-    found = api.density(targets, reach=reach, nside=nside, scored=scored, rules=rules)
-    spread = ("mean /deg2", "5 %", "median", "95 %", "most")
-    print_table(
-        ("class", "targets", *spread, "neighbours", "at most", "with any"),
-        [
-            (
-                each.name,
-                f"{each.n_targets:,}",
-                *(number(value, ".4g") for value in each.per_deg2),
-                number(each.neighbours, ".3g"),
-                f"{each.most_neighbours:,}",
-                number(each.crowded, ".1%"),
-            )
-            for each in found
-        ],
+    from targetsel.selection.reports.density import Density
+    from targetsel.selection.reports.evenness import MapTrend
+
+    found = api.density(
+        targets,
+        output,
+        reach=reach,
+        nside=nside,
+        scored=scored,
+        rules=rules,
+        against=against or None,
+        randoms=randoms,
+        method=method,
     )
-    which = "that hold a target" if scored is None else f"where {scored} has sources"
-    say(
-        f"Densities in HEALPix pixels of nside {nside} {which}, over their area in the footprint; "
-        f"neighbours within {reach:g} arcsec."
-    )
+    print_table(Density.headings, [each.cells for each in found])
+    say(found.note)
+    if found.evenness is not None:
+        print_table(MapTrend.headings, [each.cells for each in found.evenness.trends])
+        for line in found.evenness.sentences:
+            say(line)
+    if output is not None:
+        say(f"written to {output}")
 
 
 def randoms(

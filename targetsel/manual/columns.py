@@ -119,6 +119,13 @@ def _inclusion() -> Columns:
     return [*(TARGETS[name] for name in KEPT), inclusion_column("<class>")]
 
 
+def _weighted() -> Columns:
+    from targetsel.selection.reports.density import ALL
+    from targetsel.selection.reports.density_report import weight_column
+
+    return [weight_column(ALL), weight_column("<class>")]
+
+
 def _map() -> Columns:
     from targetsel.selection.reports.density import order_of
     from targetsel.selection.reports.selection_function import map_columns
@@ -329,6 +336,8 @@ KINDS = (
     KindOfFile("selection function", "selection-function", "A row is a target.", _inclusion, True),
     KindOfFile("map of the selection function", "selection-function", "A row is a HEALPix pixel.",
                _map, True),
+    KindOfFile("list of even density", "density --against", "The target list, with these columns "
+               "after its own.", _weighted),
     KindOfFile("comparison", "compare", "The scored catalog, with these columns after its own.",
                _compared),
     KindOfFile("joined redshifts", "join-redshifts", "The scored catalog, with these columns "

@@ -59,10 +59,14 @@ PARTS = {
     "rules.lint": ("Remark",),
     "selection.funnel": ("FunnelRow",),
     "selection.outcome": ("ClassSummary", "Selection"),
+    "selection.reports.density": ("Density",),
+    "selection.reports.evenness": ("ClassEvenness", "Evenness", "MapTrend"),
     "selection.reports.explain": ("TruthRow",),
     "selection.reports.forecast": ("Expectation",),
     "selection.reports.randoms": ("Kept",),
     "selection.reports.tuning": ("BoundOutcome",),
+    "statistics.count_regression": ("Gain", "Prediction"),
+    "statistics.count_trends": ("CountTrend",),
 }
 
 

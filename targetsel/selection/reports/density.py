@@ -7,12 +7,15 @@ them. Masks among the conditions of a class are not taken off that area.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.spatial import cKDTree
 
+from targetsel.documents.text_table import number
 from targetsel.errors import CatalogError, RuleError
 from targetsel.rules.rules import Rules
 from targetsel.selection.scored_sources import ScoredSources
@@ -22,6 +25,7 @@ from targetsel.sky.positions import SQUARE_DEGREES, Region, chord, coarser, unit
 from targetsel.tasks import tracked
 
 ROWS_AT_A_TIME = 100_000
+ALL = "all targets"
 HINT = ", as the list's rules have it. Name their file with --rules."
 
 
@@ -55,6 +59,27 @@ class Density:
     neighbours: float
     most_neighbours: int
     crowded: float
+
+    headings = ("class", "targets", "mean /deg2", "5 %", "median", "95 %", "most", "neighbours",
+                "at most", "with any")  # fmt: skip
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """The density as a line of a table, under `headings`."""
+        return (
+            self.name,
+            f"{self.n_targets:,}",
+            *(number(value, ".4g") for value in self.per_deg2),
+            number(self.neighbours, ".3g"),
+            f"{self.most_neighbours:,}",
+            number(self.crowded, ".1%"),
+        )
+
+    @property
+    def records(self) -> list[Mapping[str, Any]]:
+        """One row, with plain numbers."""
+        row = asdict(self)
+        return [{"class": row.pop("name"), **row, "mean": self.mean}]
 
     @property
     def mean(self) -> float:
@@ -100,8 +125,8 @@ def density(
     pixels = coarser(targets.table["_healpix_29"].to_numpy(), order)
     where = unit_vectors(targets.table["ra"].to_numpy(), targets.table["dec"].to_numpy())
     covered = None if scored is None else pixels_of(scored, order)
-    footprints = _footprints(targets, rules)
-    chosen = {"all targets": np.ones(len(targets), dtype=bool)}
+    footprints = footprints_of(targets, rules)
+    chosen = {ALL: np.ones(len(targets), dtype=bool)}
     chosen |= {name: targets.of_class(name) for name in targets.footer["bits"]}
     found = []
     for name, rows in chosen.items():
@@ -122,8 +147,14 @@ def _rules(targets: TargetList, given: Rules | None) -> Rules:
     return given
 
 
-def _footprints(targets: TargetList, rules: Rules | None) -> dict[str, Region]:
-    """The footprint of each class, and of all targets; the whole sky where there is none."""
+def footprints_of(targets: TargetList, rules: Rules | None) -> dict[str, Region]:
+    """The footprint of each class, and of all targets; the whole sky where there is none.
+
+    Raises
+    ------
+    RuleError, CatalogError
+        As `density`.
+    """
     files = ExternalFiles()
     found: dict[str, Region] = {}
     known: dict[int, Region] = {}
@@ -142,7 +173,7 @@ def _footprints(targets: TargetList, rules: Rules | None) -> dict[str, Region]:
                 "file back, or select again."
             )
     found = {name: found.get(name, Region.everywhere()) for name in targets.footer["bits"]}
-    return found | {"all targets": Region.union([*found.values()])}
+    return found | {ALL: Region.union([*found.values()])}
 
 
 def _in_pixels(
