@@ -15,6 +15,7 @@ import numpy as np
 from pydantic import Field, PlainSerializer
 from scipy.special import ndtr
 
+from targetsel.calibration.drift import DriftRecord
 from targetsel.calibration.proxies import ClassMap, ScoreMap, mapped
 from targetsel.documents.models import DocumentModel, FromList
 from targetsel.spectra.proxies import NORMAL_SCORES, ProxyPosterior
@@ -79,6 +80,7 @@ class Recalibration(DocumentModel):
     counts: dict[str, int]
     quantities: dict[str, QuantityRecord]
     class_record: ClassRecord | None = None
+    drift: DriftRecord | None = None  # from the calibration that it was fitted on
     maps: dict[str, ScoreMap] = Field(alias="proxies")
     classes: ClassMap | None
 

@@ -56,6 +56,8 @@ def relearn(
     say("these are the intervals of outcomes kept aside, after a first fit to the others")
     for line in remarks_on(found):
         say(line)
+    if found.drift is not None:
+        say(found.drift.summary)
     say(f"'{found.name}' is written to {output}")
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from targetsel.calibration.calibration import Calibration
+from targetsel.calibration.drift import DriftRecord, drift
 from targetsel.calibration.proxies import ClassMap
 from targetsel.calibration.recalibration import (
     FEWEST,
@@ -34,7 +35,7 @@ from targetsel.feedback.observed import succeeded
 from targetsel.imaging.measurements import MAGNITUDE
 from targetsel.scored.file import ScoredFile
 from targetsel.scored.labelled_sources import LabelledSources
-from targetsel.scored.truth import WEIGHT, Truth
+from targetsel.scored.truth import WEIGHT, Truth, numbers_in
 from targetsel.scoring.recalibrating import (
     calibration_of,
     check_unfollowed,
@@ -42,14 +43,16 @@ from targetsel.scoring.recalibrating import (
     stored_calibration,
 )
 from targetsel.spectra.lines import BPT_CLASSES, BPT_PROXIES, bpt_probabilities
-from targetsel.spectra.proxies import QUANTILES, Proxies, proxy_names
+from targetsel.spectra.proxies import QUANTILES, Proxies, ProxyPosterior, proxy_names
 from targetsel.tables.columns import floats, in_one_piece, matrix, true_or_false
 from targetsel.tables.files import folder_written_beside, make_folder, sha256_of_file
-from targetsel.tables.ids import keys_of
+from targetsel.tables.ids import keys_of, uniform
 from targetsel.tables.parquet import footer_in, says_simulated
+from targetsel.tables.types import is_number
 from targetsel.version import __version__
 
 ASSIGNED = "assigned"
+TIMES = ("mjd", "mjd_obs", "obs_mjd")  # columns of times, the first one present
 MATCHED, FAILED, NO_FIBER, USED = "in the catalog", "failed", "without a fiber", "used"
 
 
@@ -67,6 +70,8 @@ class LearnedFrom:
         Measured values of those quantities; NaN where there is none.
     shares : dict of ndarray, shape (N,)
         Predicted probabilities of the classes in the [NII] diagram.
+    order : ndarray, shape (N,)
+        Indices in the order of time: of the tables, then of their column `mjd`, then by chance.
     unweighted : tuple of Path
         The tables without weights.
     counts : dict of int
@@ -81,6 +86,7 @@ class LearnedFrom:
     knots: dict[str, np.ndarray]
     true: dict[str, np.ndarray]
     shares: dict[str, np.ndarray]
+    order: np.ndarray
     unweighted: tuple[Path, ...]
     counts: dict[str, int]
     simulated: bool
@@ -155,6 +161,7 @@ class LearnedFrom:
             shares={
                 name: together([floats(each.scored[name]) for each in parts]) for name in classes
             },
+            order=_order(together, parts),
             unweighted=tuple(
                 each.truth.path for each in parts if WEIGHT not in each.truth.table.column_names
             ),
@@ -168,6 +175,25 @@ class LearnedFrom:
 def _footer(known: LabelledSources) -> Mapping[str, Any]:
     """The footer of the scored catalog."""
     return footer_in(known.scored.schema.metadata)
+
+
+def _order(
+    together: Callable[[Sequence[np.ndarray]], np.ndarray], parts: Sequence[LabelledSources]
+) -> np.ndarray:
+    """Indices in the order of time, shape (N,); by a hash of ids where nothing tells it."""
+    tables = together([np.full(len(each), k) for k, each in enumerate(parts)])
+    times = together([_time(each.truth) for each in parts])
+    chance = uniform(together([each.source_id for each in parts]), 0, "order of outcomes")[:, 0]
+    return np.lexsort((chance, times, tables))
+
+
+def _time(truth: Truth) -> np.ndarray:
+    """The time of each spectrum [day], shape (N,); 0 where the table does not tell it."""
+    named = {name.lower(): name for name in truth.table.column_names}
+    name = next((named[each] for each in TIMES if each in named), None)
+    if name is None or not is_number(truth.table.schema.field(name).type):
+        return np.zeros(len(truth))
+    return numbers_in(truth.table, name)  # of which NaN is the last
 
 
 def _has_fiber(truth: Truth) -> np.ndarray:
@@ -246,10 +272,18 @@ def relearn(
             counts=known.counts,
             quantities=records,
             class_record=class_record,
+            drift=_drift(known),
             proxies=maps,
             classes=classes,
         )
     )
+
+
+def _drift(known: LearnedFrom) -> DriftRecord:
+    """How much the outcomes speak against the posteriors as they are."""
+    posterior = ProxyPosterior(tuple(known.knots), known.knots, {})
+    below = {name: posterior.probability_below(name, each) for name, each in known.true.items()}
+    return drift(below, known.weight, known.order, known.group)
 
 
 def _new_name(name: str | None, calibration: Calibration) -> str:

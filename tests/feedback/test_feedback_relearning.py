@@ -185,3 +185,32 @@ def test_a_recalibration_on_another_calibration_is_noticed(scored, tmp_path):
     file.write_text(json.dumps(content))
     with pytest.raises(EnsembleError, match="'relearned-1' was fitted on the calibration"):
         stored_calibration(tmp_path / "new")
+
+
+def test_drift_is_told_where_there_is_some(scored, tmp_path):
+    rows = np.arange(N)
+    found = learnt(scored, [write_outcomes_of(tmp_path, rows, N)]).drift
+    assert found.n == N
+    assert found.most == "ew_halpha"
+    assert found.passed_20 <= found.passed_100 < 60
+    assert "drift: outcomes do not look like" in found.summary
+    calm = learnt(scored, [write_outcomes_of(tmp_path, rows, N, shift=0.0)]).drift
+    assert calm.passed_20 is None
+    assert "no drift seen" in calm.summary
+
+
+def test_drift_that_begins_late_is_seen_late_if_the_table_has_times(scored, tmp_path):
+    rng, told, rows = np.random.default_rng(6), medians(N)["ew_halpha"], np.arange(N)
+    late = rows % 2 == 1
+    values = told + 10.0 * (rng.normal(size=N) + np.where(late, 2.0, 0.0))
+    mjd = np.where(late, 62000.0, 61000.0) + rows
+    table = write_outcomes_of(tmp_path, rows, N, ew_halpha=values, MJD=mjd)
+    assert 200 < learnt(scored, [table]).drift.passed_20 < 260
+    table = write_outcomes_of(tmp_path, rows, N, ew_halpha=values)
+    assert learnt(scored, [table]).drift.passed_20 < 200
+
+
+def test_bets_are_on_outcomes_in_proportion_to_their_weights(scored, tmp_path):
+    weight = np.where(np.arange(N) < 200, 4.0, 1.0)
+    found = learnt(scored, [write_outcomes_of(tmp_path, np.arange(N), N, weight=weight)]).drift
+    assert found.n == pytest.approx(200 + 200 / 4, abs=25)
