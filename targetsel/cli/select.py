@@ -103,6 +103,9 @@ def select(
             for each in found.classes
         ],
     )
+    for each in found.classes:
+        if each.random is not None:
+            say(f"{each.name}: {each.random.text}")
     if found.overlaps:
         say(_several_classes(found.overlaps))
     if found.known is not None:

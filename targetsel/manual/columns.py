@@ -75,9 +75,10 @@ def _named(column: Column) -> Column:
 
 
 def _targets() -> Columns:
+    from targetsel.selection.inclusion import inclusion_column
     from targetsel.selection.target_list import TARGETS
 
-    return [*TARGETS.columns, _brightness(), *KNOWN_COLUMNS]
+    return [*TARGETS.columns, _brightness(), *KNOWN_COLUMNS, inclusion_column("<class>")]
 
 
 def _brightness() -> Column:
@@ -113,7 +114,8 @@ def _randoms() -> Columns:
 
 
 def _inclusion() -> Columns:
-    from targetsel.selection.reports.selection_function import KEPT, inclusion_column
+    from targetsel.selection.inclusion import inclusion_column
+    from targetsel.selection.reports.selection_function import KEPT
     from targetsel.selection.target_list import TARGETS
 
     return [*(TARGETS[name] for name in KEPT), inclusion_column("<class>")]

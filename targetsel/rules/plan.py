@@ -13,7 +13,8 @@ For each class:
 8. *dedup*: among members closer together than the radius only the best is kept;
 9. *limit per_deg2*: of what is left, each pixel keeps its best;
 10. *limit per_cell*: of what is left, each cell of the space of features keeps its best;
-11. *limit total*: of what is left, the class keeps its best.
+11. *limit total*: of what is left, the class keeps its best; with a *random* share, fewer of
+    them, and chance fills the other places from all members after step 8 that are not kept so.
 
 The first seven judge every source by itself: here they become conditions, which are counted in
 another order, those on the catalog alone first (`catalog_part`). The last four compare members
@@ -224,8 +225,19 @@ def _class_formulas(
     rank = reader.number(target_class.rank) if target_class.rank is not None else None
     conditions += _not_known(target_class, conditions, (priority, rank), reader)
     conditions += _sampled(target_class, reader)
+    _check_inclusion(target_class, reader.columns)
     truth, cell = f.truth(claims), _cell(target_class, reader)
     return ClassFormulas(target_class.name, tuple(conditions), rank, truth, priority, region, cell)
+
+
+def _check_inclusion(target_class: TargetClass, columns: CatalogColumns) -> None:
+    """Refuse a random share whose inclusion would be a column that the catalog has already."""
+    name = f"inclusion_{target_class.name}"
+    if target_class.limit.random is not None and name in columns.names:
+        raise target_class.limit.place_of("random").error(
+            f"the list states inclusion in a column '{name}', which the catalog has already; "
+            "rename or drop it there"
+        )
 
 
 def _cell(target_class: TargetClass, reader: Binder) -> f.Formula | None:

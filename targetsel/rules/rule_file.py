@@ -138,6 +138,11 @@ class Limit(DocumentModel):
     total: Annotated[Integer, Field(ge=1, le=2**62)] | None = Field(
         default=None, description="The most in all."
     )
+    random: Share | None = Field(
+        default=None,
+        description="The share of the places of total that chance gives, to members that are not "
+        "chosen by rank; the list states the inclusion probability of every target.",
+    )
     by: Literal["rank", "hash"] = Field(
         default="rank", description="Keep the best, or any, so that all have the same chance."
     )
@@ -152,6 +157,24 @@ class Limit(DocumentModel):
             )
         return self
 
+    @model_validator(mode="after")
+    def _random_share_of_a_total(self) -> Limit:
+        if self.random is None:
+            return self
+        if self.total is None:
+            raise FieldError("random", "random is a share of total; add total, e.g. {total: 500}")
+        if self.per_deg2 is not None:
+            raise FieldError(
+                "random",
+                "random cannot stand beside per_deg2, as members that are left out in full pixels "
+                "would have no chance; remove one of the two",
+            )
+        if self.by == "hash":
+            raise FieldError(
+                "random", "with by: hash, chance gives all places; remove random or by: hash"
+            )
+        return self
+
     def __bool__(self) -> bool:
         return any(each is not None for each in (self.per_deg2, self.per_cell, self.total))
 
@@ -159,9 +182,9 @@ class Limit(DocumentModel):
     def canonical(self) -> list[Any]:
         """The meaning of the limit, in a form JSON can hold."""
         found: list[Any] = [self.per_deg2, self.nside, self.total, self.by]
-        if self.per_cell is not None:
-            found.append({"per_cell": self.per_cell})
-        return found
+        more = {"per_cell": self.per_cell, "random": self.random}
+        more = {key: value for key, value in more.items() if value is not None}
+        return [*found, more] if more else found
 
 
 class Guaranteed(DocumentModel):

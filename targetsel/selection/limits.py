@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +18,12 @@ from targetsel.rules.rule_file import TargetClass
 from targetsel.rules.rules import Rules
 from targetsel.scored.columns import column_names
 from targetsel.scored.known_columns import KNOWN, REDSHIFT, WARNING, drops_known
+from targetsel.selection.inclusion import (
+    RandomPlaces,
+    random_places,
+    stated,
+    with_inclusion,
+)
 from targetsel.selection.membership import Membership
 from targetsel.sky.positions import SQUARE_DEGREES, Region, chord, coarser, unit_vectors
 from targetsel.tables.columns import floats
@@ -32,6 +39,7 @@ MEMBER = np.dtype(
         ("row", np.int64),  # place among all sources of the membership
         ("rank", np.float64),  # NaN where it is missing, or where the class has none
         ("tie_break", np.float64),  # the larger goes first among equal ranks
+        ("luck", np.float64),  # the larger goes first among places that chance gives
         ("target_id", np.int64),
         ("healpix", np.int64),
         ("ra", np.float64),  # [deg]
@@ -54,7 +62,8 @@ def members_of(
     members = np.empty(len(rows), MEMBER)
     members["row"] = rows + first_row
     members["rank"] = membership.rank[rows, c]
-    members["tie_break"] = uniform(ids, seed, membership.names[c])[:, 0]
+    # The second of the class's numbers is that of `sample`.
+    members["tie_break"], _, members["luck"] = uniform(ids, seed, membership.names[c], 3).T
     members["target_id"] = membership.target_id[rows]
     members["healpix"] = sources["_healpix_29"].to_numpy()
     for role in ("ra", "dec"):
@@ -89,12 +98,21 @@ class ClassLimits:
     copies : ndarray of int64, shape (K, 2)
         After `kept`: the target ids of members that dedup has dropped, and of those that were
         kept instead.
+    random : RandomPlaces or None
+        After `kept`: the places that chance gave, where the class has a random share.
+    inclusion : ndarray, shape (M,)
+        After `kept`: the probability with which each of those kept was chosen of the members, 1
+        without a random share.
     """
 
     def __init__(self, target_class: TargetClass, region: Region | None = None) -> None:
         self.rules = target_class
         self.region = region
         self.copies = np.empty((0, 2), dtype=np.int64)
+        self.random: RandomPlaces | None = None
+        self.inclusion = np.empty(0)
+        self._n_members = 0
+        self._n_random = random_places(target_class.limit)
         self._pieces: list[np.ndarray] = []
         self._enough = ROWS_BEFORE_THINNING
         self._least = -np.inf  # no member of a lower rank can be kept any more
@@ -111,6 +129,7 @@ class ClassLimits:
 
     def add(self, members: np.ndarray) -> None:
         """Take these members, of type `MEMBER`, into account."""
+        self._n_members += len(members)
         self._pieces.append(members[self.may_keep(members["rank"])])
         n = sum(map(len, self._pieces))
         if self.rules.dedup is None and n > self._enough:
@@ -124,9 +143,10 @@ class ClassLimits:
             # pixel, another of that cell; so only pixels can decide before all are there.
             best = self._of_pixels(best_first(members, limit.by))
         else:
-            best = self._within_limits(members)
+            best, lucky = self._chosen(members)
             if limit.by == "rank" and len(best) == limit.total:
                 self._least = best["rank"].min()
+            best = np.concatenate([best, lucky])
         self._pieces = [best]
         self._enough = max(self._enough, 2 * len(best))
 
@@ -138,12 +158,31 @@ class ClassLimits:
 
     def kept(self) -> np.ndarray:
         """The rows of the members that are kept, in increasing order."""
-        if not self._pieces:
-            return np.empty(0, dtype=np.int64)
-        members = np.concatenate(self._pieces)
+        members = np.concatenate([np.empty(0, MEMBER), *self._pieces])
         if self.rules.dedup is not None:
             members = self._without_copies(members, self.rules.dedup.within)
-        return np.sort(self._within_limits(members)["row"])
+            self._n_members = len(members)
+        best, lucky = self._chosen(members)
+        if self.rules.limit.random is not None:
+            self.random = RandomPlaces(len(lucky), self._n_members - len(best))
+        chance = np.full(len(lucky), self.random.inclusion if self.random else 1.0)
+        rows = np.concatenate([best["row"], lucky["row"]])
+        order = np.argsort(rows)
+        self.inclusion = np.concatenate([np.ones(len(best)), chance])[order]
+        return rows[order]
+
+    def _chosen(self, members: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The members that rank and limits choose, and of the others those that chance does.
+
+        If members are added, who is chosen by neither of the two is never chosen later: a cell or
+        the total has room for those of a rank alone, whatever comes.
+        """
+        best = self._within_limits(members)
+        if not self._n_random:
+            return best, members[:0]
+        others = members[~np.isin(members["row"], best["row"])]
+        order = np.lexsort((others["target_id"], -others["luck"]))
+        return best, others[order[: self._n_random]]
 
     def _without_copies(self, members: np.ndarray, radius: float) -> np.ndarray:
         """The members without a better one that is kept within the radius."""
@@ -166,15 +205,16 @@ class ClassLimits:
         limit = self.rules.limit
         if not limit:
             return members
+        total = None if limit.total is None else limit.total - self._n_random
         only_total = limit.per_deg2 is None and limit.per_cell is None
-        if limit.by == "rank" and only_total and limit.total is not None:
-            members = _of_best_rank(members, limit.total)
-            if len(members) <= limit.total:
+        if limit.by == "rank" and only_total and total:
+            members = _of_best_rank(members, total)
+            if len(members) <= total:
                 return members
         members = self._of_pixels(best_first(members, limit.by))
         if limit.per_cell is not None:
             members = members[_place_in_group(members["cell"]) < limit.per_cell]
-        return members[: limit.total]
+        return members[:total]
 
     def _of_pixels(self, members: np.ndarray) -> np.ndarray:
         """The first ones of each pixel."""
@@ -225,6 +265,7 @@ class Limits:
 
     def __init__(self, rules: Rules, classes: Sequence[ClassFormulas]) -> None:
         self.names = [each.name for each in classes]
+        self.stated = stated(rules)  # classes of which the pieces tell the inclusion
         self.passed, self.selected = np.zeros((2, len(classes)), dtype=np.int64)
         self.expected_true = np.zeros(len(classes))
         self.known_kept = dict.fromkeys(self.names, 0)
@@ -264,6 +305,7 @@ class Limits:
                     low, high = np.searchsorted(rows, [first, first + len(piece)])
                     selected[:, c] = False
                     selected[rows[low:high] - first, c] = True
+            piece = self._with_inclusion(piece, kept, first)
             first += len(piece)
             targets = piece.only(selected)
             self.selected += targets.selected.sum(axis=0)
@@ -272,6 +314,32 @@ class Limits:
             self._count_known(targets)
             self._count_overlaps(targets.selected)
             yield targets
+
+    def _with_inclusion(
+        self, piece: Membership, kept: Sequence[np.ndarray | None], first: int
+    ) -> Membership:
+        """The piece, from row `first` on, with the columns of inclusion that the list states."""
+        if not self.stated:
+            return piece
+        values = []
+        for each, rows in zip(self._classes, kept, strict=True):
+            if rows is not None and each.rules.name in self.stated:
+                found = np.full(len(piece), np.nan)
+                low, high = np.searchsorted(rows, [first, first + len(piece)])
+                found[rows[low:high] - first] = each.inclusion[low:high] * (each.rules.sample or 1)
+                values.append(found)
+        return replace(piece, sources=with_inclusion(piece.sources, self.stated, values))
+
+    def beside(self, nothing: Membership) -> Membership:
+        """A membership of no sources with the columns that pieces have once limits were applied."""
+        empty = [np.empty(0) for _ in self.stated]
+        return replace(nothing, sources=with_inclusion(nothing.sources, self.stated, empty))
+
+    @property
+    def random(self) -> dict[str, RandomPlaces]:
+        """The places that chance gave, of every class with a random share."""
+        pairs = zip(self.names, self._classes, strict=True)
+        return {name: each.random for name, each in pairs if each.random is not None}
 
     def _count_known(self, targets: Membership) -> None:
         if not drops_known(targets.sources.schema):

@@ -9,6 +9,7 @@ from pathlib import Path
 from targetsel.scored.known_match import KnownMatch
 from targetsel.selection.funnel import Funnel
 from targetsel.selection.guarantees import Guarantee
+from targetsel.selection.inclusion import RandomPlaces
 from targetsel.selection.known_by_class import KnownOfClass
 
 
@@ -34,6 +35,8 @@ class ClassSummary:
         Sources that it leaves out for having a spectrum already, of those that obey all else; None
         where its rules say what becomes of them. And those of its selected that have one. Both are
         None where no files of spectra were given.
+    random : RandomPlaces or None
+        The places that chance gave, where the class has a random share.
     """
 
     name: str
@@ -44,6 +47,7 @@ class ClassSummary:
     expected_true: float | None
     n_known_left_out: int | None = None
     n_known: int | None = None
+    random: RandomPlaces | None = None
 
     @property
     def expected_purity(self) -> float | None:

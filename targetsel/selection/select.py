@@ -26,6 +26,7 @@ from targetsel.rules.rules import Rules
 from targetsel.scored.columns import NOT_NEEDED
 from targetsel.scored.known_match import KnownSpectra
 from targetsel.scored.simulated_training import caution_in
+from targetsel.selection.carried_columns import carried
 from targetsel.selection.funnel import ConditionCounter, Funnel
 from targetsel.selection.guarantees import guaranteed, guarantees
 from targetsel.selection.known_by_class import KnownOfClass
@@ -36,7 +37,6 @@ from targetsel.selection.outcome import ClassSummary, Selection
 from targetsel.selection.scored_sources import ScoredCatalog, scored_catalog
 from targetsel.selection.target_list import (
     TargetList,
-    carried,
     columns_needed,
     provenance,
     target_table,
@@ -143,13 +143,13 @@ def select_from(
         for piece in _in_larger_pieces(pieces):
             spill.add(limits.add(piece))
         left_out = _left_out(counters, len(file))
-        targets = limits.applied(spill.pieces())
+        targets, nothing = limits.applied(spill.pieces()), limits.beside(nothing)
         if not spill.is_sorted:  # `score` writes files in the order of the list
             whole = Membership.concatenate([nothing, *targets])
             targets = iter([whole.in_order_of_the_sky()])
         targets = _each_once(_in_larger_pieces(targets), file.path)
         funnels = tuple(each.result(len(file)) for each in counters)
-        kept = carried(wanted.classes, nothing.sources.schema)
+        kept = carried(wanted.classes, nothing.sources.schema, limits.stated)
         table = partial(target_table, rules=rules, kept=kept)
         with ParquetSink(output, table(nothing).schema) as sink:
             for piece in itertools.chain([nothing], targets):
@@ -178,6 +178,7 @@ def select_from(
             None if classes[c].truth is None else float(limits.expected_true[c]),
             _known_left_out(counters, len(file)).get(each.name),
             limits.known_kept[each.name] if catalog.known is not None else None,
+            limits.random.get(each.name),
         )
         for c, each in enumerate(rules.classes)
     )

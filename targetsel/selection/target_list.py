@@ -10,7 +10,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,14 +21,13 @@ import pyarrow.compute as pc
 
 from targetsel.documents.document import Map, read_document
 from targetsel.errors import CatalogError, TargetselError
-from targetsel.photometry.columns import photometric_columns
 from targetsel.rules import formula as f
-from targetsel.rules.columns import STATISTICS, CatalogColumns, footer
+from targetsel.rules.columns import footer
 from targetsel.rules.plan import ClassFormulas, Plan, plan
 from targetsel.rules.rules import Rules
 from targetsel.scored.columns import column_names
-from targetsel.scored.known_columns import added_names
 from targetsel.scored.simulated_training import CAUTION, caution_in
+from targetsel.selection.carried_columns import carried
 from targetsel.selection.limits import Limits
 from targetsel.selection.membership import LEAST, Membership, check_unique
 from targetsel.selection.sources import columns_read
@@ -424,7 +423,8 @@ def rank(membership: Membership, rules: Rules) -> TargetList:
     limits = Limits(rules, wanted.classes)
     (targets,) = limits.applied([limits.add(membership)])
     check_unique(targets.target_id)
-    in_order, kept = targets.in_order_of_the_sky(), carried(wanted.classes, schema)
+    in_order = targets.in_order_of_the_sky()
+    kept = carried(wanted.classes, in_order.sources.schema, limits.stated)
     table = target_table(in_order, rules, kept)
     return TargetList(table.combine_chunks(), provenance(rules, wanted, schema, limits))
 
@@ -511,29 +511,6 @@ def _source_catalog(sources: pa.Table) -> pa.Array | pa.ChunkedArray:
     return pa.array([name] * sources.num_rows, pa.string())
 
 
-def carried(formulas: Sequence[ClassFormulas], schema: pa.Schema) -> list[str]:
-    """The columns that a list keeps: brightness, known spectra, and those that the rules read.
-
-    A predicted quantity brings its width and quantiles along.
-    """
-    columns = CatalogColumns(schema)
-    used: set[str] = set()
-    for formula in (part for each in formulas for part in each.all):
-        named = {column.name for column in f.columns(formula)}
-        named |= {part.name for part in f.walk(formula) if isinstance(part, f.Quantile)}
-        for name in named & set(columns.proxies):
-            named |= {name + end for end in STATISTICS}
-        used |= named
-    used |= {each.name for each in photometric_columns(schema)}
-    used |= added_names(schema)
-    used -= {"_healpix_29", *column_names(schema).values()}  # those have a place of their own
-    return [
-        name
-        for name in schema.names
-        if name in used or name.lower().startswith(("flux_", "fiberflux_"))
-    ]
-
-
 def columns_needed(formulas: Sequence[ClassFormulas], schema: pa.Schema) -> list[str]:
     """The columns that `apply_rules` and `rank` read, in the order of the file."""
     needed = {"_healpix_29", "source_catalog", *column_names(schema).values()}
@@ -597,4 +574,5 @@ def provenance(
         "passed": dict(zip(limits.names, limits.passed.tolist(), strict=True)),
         "counts": dict(zip(limits.names, limits.selected.tolist(), strict=True)),
         "copies": limits.copies,
+        "random": {name: asdict(each) for name, each in limits.random.items()},
     }

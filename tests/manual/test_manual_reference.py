@@ -82,7 +82,7 @@ def test_every_key_of_a_rule_file_is_there(pages):
 
 
 def test_steps_and_missing_values_are_told(pages):
-    for words in ("1. *footprint*", "10. *limit total*", "### Missing values", "### Units"):
+    for words in ("1. *footprint*", "11. *limit total*", "### Missing values", "### Units"):
         assert words in pages["rule-language"]
 
 

@@ -22,7 +22,18 @@ def members(rank, ra=None, dec=None, tie_break=None, cell=None) -> np.ndarray:
     healpix = Catalog(table, {"source_id": "id", "ra": "ra", "dec": "dec"}).healpix
     tie_break = np.linspace(0, 0.9, n) if tie_break is None else np.asarray(tie_break)
     ids = np.arange(n)
-    columns = (ids, np.asarray(rank, dtype=float), tie_break, ids + 100, healpix, ra, dec, cell)
+    luck = (tie_break * 7) % 1
+    columns = (
+        ids,
+        np.asarray(rank, dtype=float),
+        tie_break,
+        luck,
+        ids + 100,
+        healpix,
+        ra,
+        dec,
+        cell,
+    )
     return np.rec.fromarrays(columns, dtype=MEMBER)
 
 
@@ -63,6 +74,36 @@ def test_pixels_decide_before_cells_and_cells_before_the_total():
     assert kept_of(some, per_cell=1) == [0, 2]
     assert kept_of(some, per_cell=2, total=2) == [0, 1]
     assert kept_of(some, per_cell=1, total=1) == [0]
+
+
+def test_a_random_share_of_the_places_goes_to_members_that_rank_has_not_chosen():
+    rng = np.random.default_rng(5)
+    some = members(np.arange(100.0), tie_break=rng.random(100))
+    limits = ClassLimits(target_class(total=10, random=0.2))
+    limits.add(some)
+    kept = limits.kept()
+    assert kept[2:].tolist() == [*range(92, 100)]
+    assert (limits.random.n_places, limits.random.n_members) == (2, 92)
+    assert limits.inclusion.tolist() == [2 / 92] * 2 + [1.0] * 8
+    luckiest = np.argsort(-some["luck"][:92])[:2]
+    assert kept[:2].tolist() == sorted(luckiest)
+
+
+def test_chance_takes_members_of_full_cells_too_and_at_least_one():
+    some = members(np.arange(6.0), cell=[0] * 6)
+    limits = ClassLimits(target_class(total=4, random=0.01, per_cell=2))
+    limits.add(some)
+    assert len(limits.kept()) == 3
+    assert limits.random.n_members == 4
+    assert sorted(limits.inclusion) == [0.25, 1, 1]
+
+
+def test_where_all_places_are_of_chance_or_there_are_fewer_members_than_places():
+    for n, total, random, inclusion in ((8, 4, 1, 0.5), (3, 10, 0.5, 1), (0, 4, 0.5, None)):
+        limits = ClassLimits(target_class(total=total, random=random))
+        limits.add(members(np.arange(float(n))))
+        assert len(limits.kept()) == min(n, total)
+        assert {*limits.inclusion} == ({inclusion} if n else set())
 
 
 def test_by_hash_ranks_do_not_count():
@@ -139,10 +180,12 @@ def test_outcome_does_not_depend_on_order_or_pieces(data):
                 {"per_cell": 2, "total": 3},
                 {"per_cell": 1, "per_deg2": 0.05, "nside": 8},
                 {"per_cell": 2, "per_deg2": 0.05, "nside": 8, "total": 3},
+                {"total": 4, "random": 0.5},
+                {"total": 5, "random": 0.4, "per_cell": 1},
             ]
         )
     )
-    if limit:
+    if limit and "random" not in limit:
         limit = {**limit, "by": data.draw(st.sampled_from(["rank", "hash"]))}
     rules = target_class(data.draw(st.sampled_from([None, 1 / 3600])), **limit)
     whole, parts = ClassLimits(rules), ClassLimits(rules)
@@ -155,6 +198,8 @@ def test_outcome_does_not_depend_on_order_or_pieces(data):
     module.ROWS_BEFORE_THINNING = before
     assert whole.kept().tolist() == parts.kept().tolist()
     assert whole.copies.tolist() == parts.copies.tolist()
+    assert whole.inclusion.tolist() == parts.inclusion.tolist()
+    assert whole.random == parts.random
 
 
 def test_sources_that_no_limit_can_keep_any_more_are_left_out_at_once(monkeypatch):

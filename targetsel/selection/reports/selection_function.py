@@ -10,7 +10,8 @@ its cell of the limit per cell and, if the limit goes by ``rank``, its twentieth
 ranks. With ``by: hash`` that
 is the chance that the hash gave it, and 1 / inclusion is an unbiased weight. With ``by: rank`` no
 chance was involved: the numbers describe what was done, but no weight can bring back sources that
-had none; the file says so.
+had none; the file says so. With a random share every candidate has a chance, 1 / inclusion is
+unbiased again, and targets have what the list states (see `selection.inclusion`).
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from targetsel.rules.rules import Rules
 from targetsel.scored.known_match import KnownSpectra
 from targetsel.selection.evaluation import passing, value
 from targetsel.selection.guarantees import guaranteed, guarantees
+from targetsel.selection.inclusion import inclusion_column
 from targetsel.selection.quantiles import catalog_quantiles
 from targetsel.selection.reports.density import order_of
 from targetsel.selection.scored_sources import ScoredSources, scored_catalog
@@ -113,7 +115,11 @@ def write_selection_function(
             work = _Candidates(each, formulas, catalog.file, targets.ids_of(each.name))
             work.count()
             ids, inclusion, maps[each.name] = work.inclusion(order)
-            columns[each.name] = _beside(targets, ids, inclusion)
+            columns[each.name] = (
+                targets.table[inclusion_column(each.name).name]
+                if work.has_share
+                else _beside(targets, ids, inclusion)
+            )
             found.append(work.summary)
     footer = {
         "format": FORMAT,
@@ -166,7 +172,8 @@ class _Candidates:
         self.sample = [each.formula for each in conditions if each.step == "sample"]
         self.by_rank = bool(self.limit) and self.limit.by == "rank" and self.rank is not None
         self.competes = bool(self.limit) or target_class.dedup is not None
-        self.randomised = not self.by_rank and target_class.dedup is None
+        self.has_share = self.limit.random is not None
+        self.randomised = (not self.by_rank or self.has_share) and target_class.dedup is None
         self.cells = _Sums(2)  # sampled, kept
         self.n_candidates = 0
 
@@ -239,13 +246,6 @@ def _beside(targets: TargetList, ids: pa.Array, chance: np.ndarray) -> pa.Array:
     """Inclusion in the order of the target list, null for targets without."""
     place = pc.index_in(targets.table["source_id"].combine_chunks(), ids)
     return pc.take(pa.array(chance), place)
-
-
-def inclusion_column(name: str) -> Column:
-    """The column of a class's inclusion probabilities."""
-    about = f"Probability that this candidate of {name} is chosen"
-    where = "the target is no candidate of the class"
-    return Column(f"inclusion_{name}", pa.float64(), "", "stat.probability", about, where)
 
 
 def map_columns(classes: Iterable[str], order: int) -> tuple[Column, ...]:
