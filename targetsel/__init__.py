@@ -37,6 +37,7 @@ if TYPE_CHECKING:  # what `_HOMES` says, for type checkers
     from targetsel.api.handoff import import_assignment as import_assignment
     from targetsel.api.images import pack as pack
     from targetsel.api.images import show_cutouts as show_cutouts
+    from targetsel.api.injection import inject as inject
     from targetsel.api.inspection import inspect as inspect
     from targetsel.api.inspection import inspect_merge as inspect_merge
     from targetsel.api.mock_skies import demo as demo
@@ -147,6 +148,7 @@ _HOMES = {
         "pack",
         "show_cutouts",
     ),
+    "api.injection": ("inject",),
     "api.inspection": (
         "inspect",
         "inspect_merge",

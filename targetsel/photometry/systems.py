@@ -14,7 +14,12 @@ import numpy as np
 
 from targetsel.errors import CatalogError
 from targetsel.photometry.bands import Band
-from targetsel.photometry.flux import AB_ZERO_POINT, flux_error, flux_of_magnitude
+from targetsel.photometry.flux import (
+    AB_ZERO_POINT,
+    ab_magnitude,
+    flux_error,
+    flux_of_magnitude,
+)
 
 GAIA = "Riello et al. (2021)"
 TWO_MASS = "Blanton & Roweis (2007)"
@@ -70,6 +75,14 @@ class MagnitudeSystem:
             turned = np.asarray(magnitude, dtype=np.float64) * np.log(10) / -2.5
             return _ZERO * 2 * self.softening * np.sinh(turned - np.log(self.softening))
         return flux_of_magnitude(np.asarray(magnitude, dtype=np.float64) + self.offset)
+
+    def magnitude(self, flux: np.ndarray) -> np.ndarray:
+        """Magnitudes of fluxes [nJy]; NaN where there is none."""
+        flux = np.asarray(flux, dtype=np.float64)
+        if self.softening:
+            softened = np.arcsinh(flux / (_ZERO * 2 * self.softening))
+            return -2.5 / np.log(10) * (softened + np.log(self.softening))
+        return ab_magnitude(flux) - self.offset
 
     def flux_error(self, flux: np.ndarray, error: np.ndarray) -> np.ndarray:
         """Standard deviation of fluxes [nJy] from that of their magnitudes [mag]."""
