@@ -16,7 +16,7 @@ ORDER = """
 errors version extras plots tasks documents tables remote weights workers jobs statistics
 expressions sky nights photometry imaging spectra spectrographs embeddings networks surveys scored
 feature_cells calibration novelty scoring training rules selection redshifts observing partitions
-priors handoff feedback mock report inspection walk api manual cli __main__
+priors handoff feedback mock report inspection injection walk api manual cli __main__
 """.split()  # noqa: SIM905
 
 

@@ -51,6 +51,7 @@ GROUPS = {
         "density": "reports:density",
         "randoms": "reports:randoms",
         "selection-function": "reports:selection_function",
+        "inject": "injection:inject",
     },
     "Observing": {
         "observe": "observe:observe",

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from targetsel.injection.steps import Step
+from targetsel.injection.steps import ImageStep
 from targetsel.photometry.columns import CODES, PhotometricColumn, photometric_columns
 from targetsel.photometry.flux import NO_MAGNITUDE
 from targetsel.tables.columns import floats
@@ -17,7 +17,7 @@ def brightness_names(schema: pa.Schema) -> tuple[str, ...]:
     return tuple(each.name for each in photometric_columns(schema))
 
 
-def with_brightness_of(table: pa.Table, step: Step) -> pa.Table:
+def with_brightness_of(table: pa.Table, step: ImageStep) -> pa.Table:
     """The rows with fluxes and magnitudes as after a step.
 
     Fluxes are scaled, magnitudes grow by as much as sources are fainter, without new scatter.
@@ -38,7 +38,7 @@ def with_brightness_of(table: pa.Table, step: Step) -> pa.Table:
     return table
 
 
-def _changed(values: np.ndarray, column: PhotometricColumn, step: Step) -> np.ndarray:
+def _changed(values: np.ndarray, column: PhotometricColumn, step: ImageStep) -> np.ndarray:
     if column.is_error:
         return _error(values, column, step)
     if not column.is_magnitude:
@@ -53,7 +53,7 @@ def _changed(values: np.ndarray, column: PhotometricColumn, step: Step) -> np.nd
     return np.where(known, fainter, values)
 
 
-def _error(values: np.ndarray, column: PhotometricColumn, step: Step) -> np.ndarray:
+def _error(values: np.ndarray, column: PhotometricColumn, step: ImageStep) -> np.ndarray:
     if column.is_ivar:
         return values / step.noisier**2
     if not column.is_magnitude:

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from targetsel.documents.text_table import number, text_table
-from targetsel.injection.rows import ORIGINAL, SELECTED
-from targetsel.injection.steps import AXES, UNCHANGED, Step
+from targetsel.documents.text_table import text_table
+from targetsel.injection.columns import ORIGINAL, SELECTED
+from targetsel.injection.steps import AXES, UNCHANGED, ImageStep
 from targetsel.scored.columns import STATUS
 from targetsel.statistics.resampling import wilson
 from targetsel.tables.columns import floats
@@ -36,7 +36,8 @@ class Share:
     def of(cls, true: np.ndarray) -> Share:
         """The share of sources for which this is true, shape (n,)."""
         value = float(true.mean()) if len(true) else float("nan")
-        return cls(len(true), value, *wilson(value, len(true)))
+        low, high = np.clip(wilson(value, len(true)), 0.0, 1.0)
+        return cls(len(true), value, float(low), float(high))
 
     @property
     def text(self) -> str:
@@ -52,7 +53,7 @@ class ClassShare:
     Attributes
     ----------
     name : str
-    step : Step
+    step : ImageStep
     low, high : float
         Range of the magnitude before any change; NaN for all sources.
     middle : float
@@ -65,7 +66,7 @@ class ClassShare:
     """
 
     name: str
-    step: Step
+    step: ImageStep
     low: float
     high: float
     middle: float
@@ -112,14 +113,14 @@ class StepState:
 
     Attributes
     ----------
-    step : Step
+    step : ImageStep
     novel : Share
         Of sources whose typicality is at most `NOVEL`, of those that have one.
     supported : Share
         Of sources of such magnitude, colour and size as the training had.
     """
 
-    step: Step
+    step: ImageStep
     novel: Share
     supported: Share
 
@@ -149,7 +150,7 @@ class Injection:
         A row for each source and step (see `rows.injected_columns`).
     names : tuple of str
         The target classes.
-    steps : tuple of Step
+    steps : tuple of ImageStep
         The first leaves everything as it is.
     magnitude : str
         By which sources are binned, such as "r magnitude (SDSS), mag".
@@ -161,7 +162,7 @@ class Injection:
 
     table: pa.Table
     names: tuple[str, ...]
-    steps: tuple[Step, ...]
+    steps: tuple[ImageStep, ...]
     magnitude: str
     facts: tuple[str, ...]
     path: Path | None = None
@@ -225,7 +226,7 @@ class Injection:
         return self._by_step(values)[:, 0]
 
 
-def along(axis: str, steps: Sequence[Step]) -> list[Step]:
+def along(axis: str, steps: Sequence[ImageStep]) -> list[ImageStep]:
     """The steps that change nothing but one axis, `UNCHANGED` first."""
     return [each for each in steps if each == UNCHANGED or each.changes == (axis,)]
 

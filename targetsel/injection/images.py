@@ -24,7 +24,7 @@ import numpy as np
 from targetsel.errors import CutoutError
 from targetsel.imaging.cutout import Cutouts
 from targetsel.imaging.measurements import SIGMA_OF_MAD
-from targetsel.injection.steps import Step
+from targetsel.injection.steps import ImageStep
 from targetsel.tables.ids import keys_of
 
 SIGMA_OF_FWHM = 1 / (2 * np.sqrt(2 * np.log(2)))
@@ -70,7 +70,7 @@ def measured_noise(flux: np.ndarray, usual: np.ndarray) -> Noise:
     return Noise(sigma, edge)
 
 
-def changed(cutouts: Cutouts, step: Step, usual: np.ndarray, seed: int) -> Cutouts:
+def changed(cutouts: Cutouts, step: ImageStep, usual: np.ndarray, seed: int) -> Cutouts:
     """The cutouts as they would be after a step.
 
     Pixels and bands without data stay so. The noise added to a source depends on the seed, its id
@@ -94,7 +94,7 @@ def changed(cutouts: Cutouts, step: Step, usual: np.ndarray, seed: int) -> Cutou
     return replace(cutouts, flux=flux)
 
 
-def check_blur(step: Step, pixel_scale: float, size: int) -> None:
+def check_blur(step: ImageStep, pixel_scale: float, size: int) -> None:
     """Refuse a Gaussian wider than a quarter of the cutouts' side.
 
     Raises
@@ -110,7 +110,7 @@ def check_blur(step: Step, pixel_scale: float, size: int) -> None:
 
 
 def _changed(
-    flux: np.ndarray, step: Step, noise: Noise, pixel_scale: float, rng: np.random.Generator
+    flux: np.ndarray, step: ImageStep, noise: Noise, pixel_scale: float, rng: np.random.Generator
 ) -> np.ndarray:
     """One cutout, shape (B, H, W), after a step."""
     sigma = step.blur * SIGMA_OF_FWHM / pixel_scale  # [pixel]

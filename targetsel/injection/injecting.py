@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,11 @@ from typing import Any
 import pyarrow as pa
 
 from targetsel.errors import counted
+from targetsel.injection.columns import ORIGINAL
 from targetsel.injection.figures import Injection
-from targetsel.injection.rows import ORIGINAL, Judge, changed_rows, magnitude_of
+from targetsel.injection.rows import Judge, changed_rows, magnitude_of
 from targetsel.injection.sources import AnySources, Chosen, choose_sources
-from targetsel.injection.steps import Step
+from targetsel.injection.steps import ImageStep
 from targetsel.networks.inputs import InputsById
 from targetsel.rules.rules import Rules
 from targetsel.scored.columns import STATUS
@@ -34,7 +34,7 @@ class Request:
     images : InputsById
         The store that was scored.
     rules : Rules
-    steps : tuple of Step
+    steps : tuple of ImageStep
     ensemble : Ensemble
     classes : tuple of str
         Names of classes; all, where there is none.
@@ -46,7 +46,7 @@ class Request:
     sources: AnySources
     images: InputsById
     rules: Rules
-    steps: tuple[Step, ...]
+    steps: tuple[ImageStep, ...]
     ensemble: Ensemble
     classes: tuple[str, ...] = ()
     n: int = 500
@@ -65,9 +65,7 @@ def inject(asked: Request, output: Path | None = None) -> Injection:
     for name in asked.classes:
         asked.rules[name]  # so that an unknown one is refused before any file is read
     chosen = choose_sources(asked.sources, asked.images, asked.rules, asked.n, asked.seed)
-    judge = Judge.of(
-        chosen, asked.rules, asked.classes, asked.ensemble, asked.images, asked.seed
-    )
+    judge = Judge.of(chosen, asked.rules, asked.classes, asked.ensemble, asked.images, asked.seed)
     tables = list(changed_rows(chosen, judge, asked.steps, asked.threads))
     table = pa.concat_tables(tables).combine_chunks()
     by = magnitude_of(chosen.catalog.table)
@@ -113,9 +111,7 @@ def _facts(chosen: Chosen, judge: Judge, asked: Request, table: pa.Table) -> tup
     return tuple(facts)
 
 
-def _footer(
-    found: Injection, chosen: Chosen, judge: Judge, asked: Request
-) -> dict[str, Any]:
+def _footer(found: Injection, chosen: Chosen, judge: Judge, asked: Request) -> dict[str, Any]:
     ensemble, calibration = judge.ensemble, judge.ensemble.calibration
     simulated = judge.images.simulated or says_simulated(chosen.footer)
     return {

@@ -7,9 +7,17 @@ from html import escape
 from pathlib import Path
 
 from targetsel.injection.figures import ClassShare, Injection, StepState, along
-from targetsel.injection.steps import AXES, Step
+from targetsel.injection.steps import AXES, ImageStep
 from targetsel.plots import Axes, matplotlib
-from targetsel.report.canvas import COLOURS, MARKS, STYLE, Picture, check_suffix, panels_of, svg_picture
+from targetsel.report.canvas import (
+    COLOURS,
+    MARKS,
+    STYLE,
+    Picture,
+    check_suffix,
+    panels_of,
+    svg_picture,
+)
 from targetsel.report.one_page import PAGE_STYLE, image, table
 from targetsel.tables.files import written_beside
 
@@ -46,7 +54,9 @@ def write_injection_page(found: Injection, path: Path) -> None:
         if not each.is_whole
     ]
     headings = (*ClassShare.headings, found.magnitude)
-    bins = f"<h2>By magnitude before any change</h2>\n{_table(headings, binned, 1)}" if binned else ""
+    bins = (
+        f"<h2>By magnitude before any change</h2>\n{_table(headings, binned, 1)}" if binned else ""
+    )
     page = f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -88,7 +98,7 @@ def _is_binned(found: Injection) -> bool:
     return not all(each.is_whole for each in found.shares)
 
 
-def _draw(panel: Axes, found: Injection, name: str, steps: Sequence[Step]) -> None:
+def _draw(panel: Axes, found: Injection, name: str, steps: Sequence[ImageStep]) -> None:
     """The shares of one class, a curve for each step."""
     whole = not _is_binned(found)
     for k, step in enumerate(steps):
@@ -101,9 +111,15 @@ def _draw(panel: Axes, found: Injection, name: str, steps: Sequence[Step]) -> No
         value = [each.selected.value for each in own]
         below = [max(each.selected.value - each.selected.low, 0.0) for each in own]
         above = [max(each.selected.high - each.selected.value, 0.0) for each in own]
-        look = {"color": COLOURS[k % len(COLOURS)], "marker": MARKS[k % len(MARKS)]}
         panel.errorbar(
-            x, value, yerr=[below, above], label=step.text, capsize=2, markersize=4, **look
+            x,
+            value,
+            yerr=[below, above],
+            label=step.text,
+            color=COLOURS[k % len(COLOURS)],
+            marker=MARKS[k % len(MARKS)],
+            markersize=4,
+            capsize=2,
         )
     panel.set(ylim=(-0.03, 1.03), ylabel="share selected", title=name.replace("$", r"\$"))
     if whole:

@@ -7,7 +7,7 @@ and its ``rank``) and ``sample`` are left out: a step is about the conditions al
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -15,29 +15,32 @@ import numpy as np
 import pyarrow as pa
 
 from targetsel.errors import CatalogError, EnsembleError
-from targetsel.imaging.measurements import MAGNITUDE
 from targetsel.injection.brightness import brightness_names, with_brightness_of
+from targetsel.injection.columns import (
+    CARRIED,
+    ORIGINAL,
+    PROBABILITY,
+    SELECTED,
+    injected_columns,
+)
 from targetsel.injection.images import changed, check_blur
 from targetsel.injection.sources import Chosen
-from targetsel.injection.steps import UNCHANGED, Step
+from targetsel.injection.steps import UNCHANGED, ImageStep
 from targetsel.networks.inputs import InputsById
 from targetsel.report.photometry import BinnedBy, band_magnitude
 from targetsel.rules.plan import ClassFormulas, plan
 from targetsel.rules.rules import Rules
-from targetsel.scored.columns import STATUS, scored_columns
+from targetsel.scored.columns import scored_columns
 from targetsel.scoring.ensemble import Ensemble
 from targetsel.scoring.rows import ScoreOptions, score_inputs
 from targetsel.selection.evaluation import all_hold, probability
 from targetsel.selection.sources import Sources, columns_read
 from targetsel.sky.catalog import HEALPIX, Catalog
-from targetsel.tables.columns import ID, NEVER, Column, in_one_piece
+from targetsel.tables.columns import ID, in_one_piece
 from targetsel.tasks import task
 from targetsel.workers.pool import map_bounded
 
 AT_ONCE = 64  # sources whose images are in memory
-CARRIED = (STATUS, MAGNITUDE, "typicality", "support")  # of the scored rows, as they are
-ORIGINAL = "magnitude"
-SELECTED, PROBABILITY = "selected_", "probability_"
 
 
 @dataclass(frozen=True)
@@ -133,7 +136,7 @@ class Judge:
         """The names of the classes."""
         return tuple(each.name for each in self.classes)
 
-    def rows(self, catalog: Catalog, steps: Sequence[Step]) -> pa.Table:
+    def rows(self, catalog: Catalog, steps: Sequence[ImageStep]) -> pa.Table:
         """The rows of some sources after each step: those of a source follow one another."""
         whole = self.images.seen(catalog, self.ensemble.inputs, str(self.place))
         assert whole.cutouts is not None
@@ -143,7 +146,9 @@ class Judge:
             cutouts = changed(whole.cutouts, step, np.array(layout.sky_sigma), self.seed)
             table = with_brightness_of(catalog.table, step)
             inputs = replace(whole, cutouts=cutouts)
-            scored = score_inputs(replace(catalog, table=table), inputs, self.ensemble, self.options)
+            scored = score_inputs(
+                replace(catalog, table=table), inputs, self.ensemble, self.options
+            )
             if step == steps[0]:
                 original = magnitude_of(scored).values
             tables.append(self._judged(scored, catalog, step, original))
@@ -151,7 +156,7 @@ class Judge:
         return pa.concat_tables(tables).take(pa.array(order)).combine_chunks()
 
     def _judged(
-        self, scored: pa.Table, catalog: Catalog, step: Step, original: np.ndarray
+        self, scored: pa.Table, catalog: Catalog, step: ImageStep, original: np.ndarray
     ) -> pa.Table:
         n, sources = len(catalog), Sources(scored.combine_chunks())
         values: dict[str, pa.Array] = {
@@ -176,7 +181,7 @@ class Judge:
 
 
 def changed_rows(
-    chosen: Chosen, judge: Judge, steps: Sequence[Step], threads: int = 1
+    chosen: Chosen, judge: Judge, steps: Sequence[ImageStep], threads: int = 1
 ) -> Iterator[pa.Table]:
     """The rows of all chosen sources after each step, some sources at a time, in their order.
 
@@ -184,7 +189,7 @@ def changed_rows(
 
     Parameters
     ----------
-    steps : sequence of Step
+    steps : sequence of ImageStep
         The first leaves everything as it is.
     """
     import torch
@@ -193,9 +198,7 @@ def changed_rows(
     assert plan_of is not None
     for step in steps:
         check_blur(step, plan_of.pixel_scale, plan_of.size)
-    pieces = [
-        chosen.catalog.take(slice(k, k + AT_ONCE)) for k in range(0, len(chosen), AT_ONCE)
-    ]
+    pieces = [chosen.catalog.take(slice(k, k + AT_ONCE)) for k in range(0, len(chosen), AT_ONCE)]
     torch.set_num_threads(1)
     found = map_bounded(
         partial(judge.rows, steps=steps),
@@ -216,38 +219,6 @@ def magnitude_of(scored: pa.Table) -> BinnedBy:
     if found is not None:
         return found
     return BinnedBy("magnitude on the cutout", "mag", np.full(len(scored), np.nan))
-
-
-def injected_columns(names: Iterable[str] = ("CLASS",)) -> tuple[Column, ...]:
-    """The columns of a file of changed sources, with those of classes of these names."""
-    of_scored = {each.name: each for each in scored_columns(1, 1)}
-    columns = [
-        Column("source_id", ID, "", "meta.id;meta.main", "Id in the catalog", NEVER),
-        Column("dim", pa.float64(), "mag", "phot.mag", "By how much it was made fainter", NEVER),
-        Column(
-            "blur", pa.float64(), "arcsec", "instr.obsty.seeing",
-            "Full width at half maximum of the Gaussian that its image was blurred by", NEVER,
-        ),
-        Column("noisier", pa.float64(), "", "arith.factor", "Factor on the noise", NEVER),
-        Column(
-            ORIGINAL, pa.float64(), "mag", "phot.mag",
-            "Magnitude before any change: in r, or else on the cutout", "it is not known",
-        ),
-        *(of_scored[name] for name in CARRIED),
-    ]  # fmt: skip
-    for name in names:
-        about = f"Probability that what {name} claims of its members' spectra is true of it"
-        columns += [
-            Column(
-                SELECTED + name, pa.bool_(), "", "meta.code",
-                f"Whether every condition of {name} is true after the change", NEVER,
-            ),
-            Column(
-                PROBABILITY + name, pa.float32(), "", "stat.probability", about,
-                "there is no prediction (see status)",
-            ),
-        ]  # fmt: skip
-    return tuple(columns)
 
 
 def _options(chosen: Chosen) -> ScoreOptions:

@@ -156,7 +156,7 @@ def choose_sources(
 
 
 def _check_unique(ids: np.ndarray, place: Path | str) -> None:
-    keys, first, counts = np.unique(keys_of(ids), return_index=True, return_counts=True)
+    _, first, counts = np.unique(keys_of(ids), return_index=True, return_counts=True)
     if (counts > 1).any():
         again = ids[first[counts > 1][0]]
         raise CatalogError(

@@ -17,7 +17,7 @@ NOTHING = {"dim": 0.0, "blur": 0.0, "noisier": 1.0}
 
 
 @dataclass(frozen=True)
-class Step:
+class ImageStep:
     """One change of images.
 
     Attributes
@@ -56,12 +56,12 @@ class Step:
         return ", ".join(said[axis] for axis in self.changes) or "unchanged"
 
 
-UNCHANGED = Step()
+UNCHANGED = ImageStep()
 
 
 def steps_of(
     dim: Sequence[float] = (), blur: Sequence[float] = (), noisier: Sequence[float] = ()
-) -> tuple[Step, ...]:
+) -> tuple[ImageStep, ...]:
     """The steps along each axis by itself, and one that takes the last of all axes together.
 
     The first is `UNCHANGED`, whether it is asked for or not.

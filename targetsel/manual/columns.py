@@ -135,6 +135,12 @@ def _map() -> Columns:
     return map_columns(["<class>"], order_of(64))
 
 
+def _injected() -> Columns:
+    from targetsel.injection.columns import injected_columns
+
+    return injected_columns(["<class>"])
+
+
 def _catalog() -> Columns:
     from targetsel.mock.writing import catalog_columns
 
@@ -340,6 +346,8 @@ KINDS = (
                _map, True),
     KindOfFile("list of even density", "density --against", "The target list, with these columns "
                "after its own.", _weighted),
+    KindOfFile("selection function of images", "inject", "A row is a source after one step; those "
+               "of a source follow one another.", _injected, True),
     KindOfFile("comparison", "compare", "The scored catalog, with these columns after its own.",
                _compared),
     KindOfFile("joined redshifts", "join-redshifts", "The scored catalog, with these columns "

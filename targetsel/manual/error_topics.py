@@ -78,6 +78,7 @@ TOPICS: dict[str, dict[str, str]] = {
         "Claims about spectra": "selection.claims",
         "Density, differences, budgets": "selection.reports cli.reports api.reports",
         "Maps of the sky": "sky.sky_maps",
+        "Images made fainter or worse": "injection api.injection cli.injection",
         "Cuts on the catalog alone": "selection.plain_cuts selection.plain_quantities",
         "Pictures and contact sheets": "report.source report.sheet plots",
         "Pages of inspection, and notes": "inspection api.inspection cli.inspection",

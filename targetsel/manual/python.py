@@ -18,7 +18,7 @@ UNDERLINES = {"-", "="}
 TASKS = {
     "Score and select": (
         *("demo", "read", "score", "select", "explain", "funnel", "tune", "forecast", "diff"),
-        *("density", "randoms", "selection_function"),
+        *("density", "randoms", "selection_function", "inject"),
     ),
     "Rule files": (
         *("init_rules", "lint_rules", "format_rules", "lock_rules"),

@@ -63,6 +63,7 @@ RENAMED_IN = {
         "tools": "",  # it lists the tools
     },
     "forecast": {"class_": "name"},  # --class, which is a word of Python
+    "inject": {"class_": "classes"},  # given once for each
     "mock": {"page": "picture"},
     "observe": {"line": "lines"},  # given once for each
     "outcomes": {"truth": "truth", "window": "windows"},  # given once for each
