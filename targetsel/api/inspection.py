@@ -15,7 +15,9 @@ from targetsel.api.given import (
     paths_of,
     store_of,
 )
-from targetsel.remote.copies import with_addresses
+from targetsel.errors import OutputError
+from targetsel.inspection import PORT
+from targetsel.remote.copies import copies, with_addresses
 from targetsel.rules.rules import AnyRules, Rules
 from targetsel.scoring import DEFAULT
 
@@ -37,8 +39,14 @@ def inspect(
     known: AnySpectra | None = None,
     known_radius: float = 1.0,
     ensemble: AnyEnsemble = DEFAULT,
+    serve: bool = False,
+    notes: AnyPath | None = None,
+    port: int = PORT,
 ) -> InspectionPage:
     """Write a page on which people look at targets and note what they see, as `targetsel inspect`.
+
+    Its notes stay in the browser until they are exported. A page that is served keeps them in a
+    file; the server is a thread of this process.
 
     Parameters
     ----------
@@ -58,17 +66,26 @@ def inspect(
         Spectra that sources may have already, as for `select`, where the rules ask for these.
     ensemble : str, Path or Ensemble
         The one that scored the catalog.
+    serve : bool
+        Serve the page to browsers of this machine, and keep its notes in a file.
+    notes : str or Path, optional
+        CSV file for the notes of a page that is served; by default beside the page's folder and
+        named as it, such as ``page.notes.csv``. Notes that are there stay, and are shown.
+    port : int
+        Port on 127.0.0.1 of a page that is served; 0 takes one that is free.
 
     Returns
     -------
     InspectionPage
         Its `path` is the file to open in a browser. Wavelengths and equivalent widths on it are in
-        Angstrom.
+        Angstrom. Where it is served, `served.address` is what to open, and `served.close()` ends
+        that, as does the end of a ``with page.served:`` block; `served.wait()` waits for Ctrl-C.
 
     Raises
     ------
     CatalogError
-        If a file cannot be read, or the scored catalog lacks a source of the list.
+        If a file cannot be read, the scored catalog lacks a source of the list, or a file of notes
+        is damaged or of another catalog.
     CutoutError
         If the store cannot be read.
     EnsembleError
@@ -78,7 +95,8 @@ def inspect(
     SpectrumError
         If no measured spectrum is of any of the targets.
     OutputError
-        If the folder holds other files, or cannot be written.
+        If the folder holds other files, or cannot be written; or if another server keeps notes in
+        the same file, or the port is taken.
     ExtraError
         If matplotlib is not installed.
 
@@ -95,8 +113,17 @@ def inspect(
     ... )
     >>> page.n_targets == len(ts.read("agn.targets.parquet"))
     True
+
+    With notes in ``page.notes.csv``:
+
+    >>> page = ts.inspect(
+    ...     "agn.targets.parquet", "page", scored="catalog.scored.parquet", serve=True, port=0
+    ... )
+    >>> with page.served:
+    ...     page.served.address.startswith("http://127.0.0.1:")
+    True
     """
-    from targetsel.inspection.page import PageRequest, write_inspection
+    from targetsel.inspection.page import PageRequest, serve_inspection, write_inspection
     from targetsel.scored.known_match import KnownSpectra
 
     several = rules if isinstance(rules, list | tuple) else [] if rules is None else [rules]
@@ -109,7 +136,17 @@ def inspect(
         [] if spectra is None else paths_of(spectra),
         KnownSpectra.of(known, known_radius),
     )
-    return write_inspection(asked, Path(output))
+    if not serve:
+        if notes is not None:
+            raise OutputError(
+                f"{notes}: only a page that is served keeps notes in a file. Add --serve, or leave "
+                "--notes out."
+            )
+        return write_inspection(asked, Path(output))
+    for each in (output, notes):
+        if each is not None and (place := copies.place_of(Path(each))):
+            raise OutputError(f"{place}: a page is served from files here. Choose a name here.")
+    return serve_inspection(asked, Path(output), path_of(notes), port)
 
 
 @with_addresses("output")
@@ -119,7 +156,8 @@ def inspect_merge(notes: AnyPaths, output: AnyPath | None = None) -> MergedNotes
     Parameters
     ----------
     notes : str, Path, or several
-        CSV files that pages of `inspect` or DESI's prospect exported.
+        CSV files that pages of `inspect` or DESI's prospect exported, or in which a page that is
+        served keeps its notes, also while it is served.
     output : str or Path, optional
         Table to write, in the format of its ending; by default it stays in memory.
 

@@ -17,6 +17,7 @@ from targetsel.cli.options import (
 from targetsel.cli.terminal import print_table, say, say_written
 from targetsel.documents.text_table import number
 from targetsel.errors import counted
+from targetsel.inspection import PORT
 from targetsel.scoring import DEFAULT
 
 
@@ -56,12 +57,29 @@ def inspect(
     known: KnownOption = None,
     known_radius: KnownRadiusOption = 1.0,
     ensemble: EnsembleOption = DEFAULT,
+    serve: Annotated[
+        bool,
+        typer.Option(
+            "--serve", help="Serve the page to browsers of this machine, and keep notes in a file."
+        ),
+    ] = False,
+    notes: Annotated[
+        Path | None,
+        typer.Option(
+            help="With --serve: CSV file to keep notes in; those that are there stay. Default: "
+            "beside the page's folder, named as it, such as page.notes.csv."
+        ),
+    ] = None,
+    port: Annotated[
+        int, typer.Option(help="With --serve: port on 127.0.0.1; 0 takes one that is free.")
+    ] = PORT,
 ) -> None:
     """Write a page to look at targets one by one and note what is seen: index.html in a folder.
 
     It works from disk in any browser, without a network. It shows each target's cutout, predicted
     and measured spectrum, line strengths, typicality and why it was selected; the list can be
-    filtered and sorted by any column. Notes stay in the browser until they are exported.
+    filtered and sorted by any column. Notes stay in the browser until they are exported; with
+    --serve they are kept in a file as they are made, until Ctrl-C.
 
     Example:
         targetsel inspect emission.targets.parquet --cutouts cutouts -o page
@@ -80,18 +98,25 @@ def inspect(
         known=known,
         known_radius=known_radius,
         ensemble=ensemble,
+        serve=serve,
+        notes=notes,
+        port=port,
     )
     if page.said:
         say(page.said)
-    say(
-        f"{counted(page.n_targets, 'target')}, {page.n_bytes / 1e6:.2f} MB. Open {page.path} in a "
-        "browser."
-    )
+    written = f"{counted(page.n_targets, 'target')}, {page.n_bytes / 1e6:.2f} MB."
+    if page.served is None:
+        say(f"{written} Open {page.path} in a browser.")
+        return
+    say(f"{written} Notes are kept in {page.served.notes}. Ctrl-C ends the server.")
+    say(f"Open {page.served.address} in a browser of this machine.")
+    say(page.served.wait())
 
 
 def inspect_merge(
     notes: Annotated[
-        list[Path], typer.Argument(help="CSV files of notes: of these pages, or of prospect.")
+        list[Path],
+        typer.Argument(help="CSV files of notes: exported, kept by --serve, or of prospect."),
     ],
     output: Annotated[
         Path,

@@ -160,6 +160,7 @@ class NotesJournal:
                 self._check_place()
                 self.path.unlink()
         os.close(self._file)
+        self._file = -1  # so that a late note is refused, and goes to no other file
 
 
 def _opened_alone(path: Path) -> int:

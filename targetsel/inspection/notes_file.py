@@ -11,7 +11,7 @@ import csv
 import os
 import secrets
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -61,8 +61,6 @@ class NotesFile:
     ----------
     path : Path
         CSV; made when there is a first note.
-    sources : mapping of str to PageSource
-        The sources of the page by id.
 
     Attributes
     ----------
@@ -72,12 +70,12 @@ class NotesFile:
     Raises
     ------
     CatalogError
-        If the file or its journal is damaged, or their notes are of other sources with these ids.
+        If the file or its journal is damaged.
     OutputError
         If another server keeps notes there, or the folder cannot be written.
     """
 
-    def __init__(self, path: Path, sources: Mapping[str, PageSource] | None = None) -> None:
+    def __init__(self, path: Path) -> None:
         check_output(path)
         self.path = path
         self._lock = threading.Lock()
@@ -86,15 +84,17 @@ class NotesFile:
             self._seen = _state(path)
             found = rows_of(path) if self._seen else []
             rows = newest_rows(found, self._journal.rows)
-            _check_same_sources(rows, sources or {}, path)
+            notes = [note_of(cells, place, path.stem) for place, cells in rows]
             self.revision = max([0, *map(revision_of, rows)])
         except BaseException:
             self._journal.close()
             raise
         own = {name: "" for _, cells in found[:1] for name in cells if name not in COLUMNS}
         self._names = (*COLUMNS, *own)
+        self._positions = {note.source_id: note.position for note in notes}
         self.rows: dict[tuple[str, str], Row] = {}
-        for place, row in rows:
+        for (place, row), note in zip(rows, notes, strict=True):
+            row["VI_quality"] = "-1" if note.quality is None else str(note.quality)
             if not revision_of((place, row)):  # of a file that a page exported
                 self.revision += 1
                 row[REVISION] = str(self.revision)
@@ -106,6 +106,28 @@ class NotesFile:
     def token(self) -> str:
         """A secret that lasts until the server ends of its own accord."""
         return self._journal.first["token"]
+
+    def check_same_sources(self, sources: Mapping[str, PageSource]) -> None:
+        """Refuse a page whose ids are those of other sources.
+
+        Raises
+        ------
+        CatalogError
+            If notes and page have a source of one id at different positions.
+        """
+        both = [
+            (each, self._positions[each], (source.ra, source.dec))
+            for each, source in sources.items()
+            if each in self._positions and None not in (source.ra, source.dec)
+        ]
+        if not both:
+            return
+        ids, here, there = zip(*both, strict=True)
+        ra, dec = np.array(here, dtype=float).T
+        ra_of_page, dec_of_page = np.array(there, dtype=float).T
+        check_same_places(
+            np.array(ids), (ra, dec), (ra_of_page, dec_of_page), self.path, "the page"
+        )
 
     def since(self, scanner: str, revision: int) -> list[Row]:
         """The notes of a person that were kept after a revision, in the order of revisions."""
@@ -188,7 +210,8 @@ class NotesFile:
         try:
             self.write()
         finally:
-            self._journal.close()
+            with self._lock:
+                self._journal.close()
 
 
 def _state(path: Path) -> tuple[int, int, int] | None:
@@ -198,21 +221,3 @@ def _state(path: Path) -> tuple[int, int, int] | None:
     except FileNotFoundError:
         return None
     return found.st_ino, found.st_size, found.st_mtime_ns
-
-
-def _check_same_sources(
-    rows: Sequence[tuple[str, Row]], sources: Mapping[str, PageSource], path: Path
-) -> None:
-    """Refuse notes with damaged values, and those of another catalog with the same ids."""
-    ids, here, there = [], [], []
-    for place, cells in rows:
-        position = note_of(cells, place, path.stem).position
-        source = sources.get(cells["source_id"])
-        if source is not None and None not in (source.ra, source.dec):
-            ids.append(cells["source_id"])
-            here.append(position)
-            there.append((source.ra, source.dec))
-    if ids:
-        ra, dec = np.array(here, dtype=float).T
-        ra_of_page, dec_of_page = np.array(there, dtype=float).T
-        check_same_places(np.array(ids), (ra, dec), (ra_of_page, dec_of_page), path, "the page")

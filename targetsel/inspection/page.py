@@ -8,11 +8,12 @@ JSON, and the page's program writes it as text only, so that no id or comment ca
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from html import escape
 from importlib import resources
 from pathlib import Path
@@ -23,7 +24,10 @@ import pyarrow as pa
 from targetsel.errors import CatalogError, EnsembleError, OutputError, counted
 from targetsel.imaging.picture import channels
 from targetsel.imaging.store import CutoutStore
+from targetsel.inspection import INDEX, PORT
 from targetsel.inspection.listing import Listing, of_scored
+from targetsel.inspection.notes_file import NotesFile, PageSource
+from targetsel.inspection.serving import PageServer, ServedPage
 from targetsel.inspection.spectra import WAVELENGTH, measured
 from targetsel.inspection.targets import ShownTargets, line_headings, paths_of_spectra
 from targetsel.report.latents import ensemble_as_scored, stores_latents
@@ -45,7 +49,6 @@ from targetsel.tasks import task
 PER_FILE = 100  # targets
 ROWS_AT_A_TIME = 20 * PER_FILE  # in memory
 MOST = 20_000  # targets, whose list a browser still sorts at once
-INDEX = "index.html"
 GENERATOR = "targetsel inspect"  # by which a folder is known to be such a page
 
 
@@ -91,6 +94,10 @@ class InspectionPage:
         Size of all files.
     said : str
         What became of the files of spectra; empty without them.
+    sources : mapping of str to PageSource
+        Its sources by id.
+    served : ServedPage or None
+        Where it is served; None of a page that is opened from disk.
     """
 
     path: Path
@@ -98,6 +105,8 @@ class InspectionPage:
     n_measured: int
     n_bytes: int
     said: str = ""
+    sources: Mapping[str, PageSource] = field(default_factory=dict, repr=False)
+    served: ServedPage | None = None
 
 
 def write_inspection(asked: PageRequest, output: Path) -> InspectionPage:
@@ -130,7 +139,66 @@ def write_inspection(asked: PageRequest, output: Path) -> InspectionPage:
             settings = _settings(asked, shown, listing)
             (beside / INDEX).write_text(_html(settings, listing), encoding="utf-8")
             n_bytes = sum(each.stat().st_size for each in beside.iterdir())
-    return InspectionPage(output / INDEX, n, len(spectra), n_bytes, said)
+    return InspectionPage(output / INDEX, n, len(spectra), n_bytes, said, _sources(listing))
+
+
+def serve_inspection(
+    asked: PageRequest, output: Path, notes: Path | None = None, port: int = PORT
+) -> InspectionPage:
+    """Write the page of a target list or scored catalog, and serve it until it is closed.
+
+    Parameters
+    ----------
+    asked : PageRequest
+    output : Path
+    notes : Path, optional
+        CSV file of its notes; by default beside the page, named as it.
+    port : int
+        0 takes any that is free.
+
+    Raises
+    ------
+    CatalogError, CutoutError, EnsembleError, RuleError, SpectrumError, OutputError
+    """
+    notes = notes or output.parent / f"{output.resolve().name}.notes.csv"
+    if output.resolve() in notes.resolve().parents:
+        raise OutputError(
+            f"{notes}: lies in the page's folder, which is replaced when the page is written "
+            "again. Choose another place for the notes."
+        )
+    with contextlib.ExitStack() as undone:  # what may be refused comes before the page is drawn
+        file = NotesFile(notes)
+        undone.callback(file.close)
+        server = PageServer(file, port)
+        undone.callback(server.server_close)
+        page = write_inspection(asked, output)
+        file.check_same_sources(page.sources)
+        served = ServedPage(server, output, page.sources)
+        undone.pop_all()
+    return replace(page, served=served)
+
+
+def _sources(listing: Listing) -> dict[str, PageSource]:
+    columns, n = listing.columns, len(listing.columns["id"])
+    ids, target_ids = columns["id"], columns.get("target_id", [None] * n)
+    ra, dec = ([_degrees(x) for x in columns.get(name, [None] * n)] for name in ("ra", "dec"))
+    return {
+        each: PageSource(_target_id(each, known), class_ or "", x, y)
+        for each, known, class_, x, y in zip(
+            ids, target_ids, columns["class"], ra, dec, strict=True
+        )
+    }
+
+
+def _target_id(source_id: str, known: Any) -> str:
+    """As the page exports it: TARGETID of DESI is a whole number."""
+    if known is not None:
+        return str(known)
+    return source_id if re.fullmatch(r"[0-9]{1,18}", source_id) else "-1"
+
+
+def _degrees(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
 
 
 def _check_folder(output: Path) -> None:
@@ -312,7 +380,7 @@ def _html(settings: dict[str, Any], listing: Listing) -> str:
     return re.sub(r"{{(\w+)}}", lambda mark: parts[mark[1]], _asset("inspect.html"))
 
 
-PROGRAMS = ("notes.js", "spectrum.js", "charts.js", "inspect.js")
+PROGRAMS = ("notes.js", "served.js", "spectrum.js", "charts.js", "inspect.js")
 
 
 def _sha256(script: str) -> str:

@@ -53,6 +53,8 @@ PARTS = {
     "handoff.simulation": ("PointingForecast",),
     "imaging.store": ("Packed",),
     "inspection.merging": ("Agreement",),
+    "inspection.notes_file": ("PageSource",),
+    "inspection.serving": ("ServedPage",),
     "nights.adding": ("VisibleSources",),
     "nights.plan": ("NightPlan",),
     "report.figures": ("Figure", "Figures"),

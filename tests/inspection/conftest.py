@@ -68,7 +68,7 @@ def browse(tmp_path):
         pytest.skip(f"no {CHROMIUM} or {DRIVER}: the page was not tried in a browser")
     opened = []
 
-    def browse(path: Path, profile: str = "profile", size: str = "1366,900"):
+    def browse(place: Path | str, profile: str = "profile", size: str = "1366,900"):
         options = webdriver.ChromeOptions()
         options.binary_location = str(CHROMIUM)
         own = (f"--user-data-dir={tmp_path / profile}", f"--window-size={size}")
@@ -80,7 +80,7 @@ def browse(tmp_path):
         )
         service = webdriver.ChromeService(str(DRIVER))
         opened.append(webdriver.Chrome(options=options, service=service))
-        opened[-1].get(path.as_uri())
+        opened[-1].get(place if isinstance(place, str) else place.as_uri())
         return opened[-1]
 
     yield browse

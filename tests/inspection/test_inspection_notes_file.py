@@ -165,15 +165,23 @@ def test_an_exported_file_goes_on_with_all_its_columns(path):
         ("VI_quality\n3\n", "expected VI_quality, and source_id"),
         ("source_id,VI_quality\n,3\n", "row 2: has no id"),
         ("source_id,VI_quality,VI_revision\n7,3,new\n", "row 2: VI_revision is 'new'"),
-        ("source_id,VI_quality,ra,dec\n7,3,150,2\n", "1 of 1 sources are over 60 arcsec"),
     ],
 )
 def test_a_damaged_file_is_refused_and_left_alone(content, said, path):
     path.write_text(content)
     with pytest.raises(CatalogError, match=said):
-        NotesFile(path, {"7": PageSource(ra=10.0, dec=2.0)})
+        NotesFile(path)
     assert path.read_text() == content
     assert [each.name for each in path.parent.iterdir()] == ["notes.csv"]
+
+
+def test_notes_of_another_catalog_with_the_same_ids_are_refused(path):
+    path.write_text("source_id,VI_quality,ra,dec\n7,3,150,2\n8,3,,\n9,3,10,2\n")
+    file = NotesFile(path)
+    here = PageSource(ra=10.0, dec=2.0)
+    file.check_same_sources({"8": here, "9": here, "10": here, "7": PageSource()})
+    with pytest.raises(CatalogError, match="1 of 2 sources are over 60 arcsec"):
+        file.check_same_sources({"7": here, "9": here})
 
 
 @pytest.mark.parametrize("line", ["{", "[]", '{"source_id":"7"}', '{"source_id":7}', "\0\0", ""])

@@ -49,7 +49,20 @@ const NOTE_COLUMNS = { "note: quality": "number", "note: issue": "text", "note: 
 const state = { at: 0, filters: [], sort: "", down: false, shown: ids.map((_, row) => row), first: 0, bands: false };
 
 function say(text, warning) { $("said").textContent = text; $("said").classList.toggle("warning", Boolean(warning)); }
-const notes = new Notes(settings.key, say);
+/* What must not be overlooked: the state of saving, and beside it what stays until it is closed. */
+const alarms = { state: "", lasting: [] };
+function alarm(text, lasting) {
+  if (!lasting && text === alarms.state) return;  // which is said once
+  if (lasting) alarms.lasting.push(text); else alarms.state = text;
+  drawAlarms();
+}
+function drawAlarms() {
+  const all = [alarms.state, ...alarms.lasting].filter(Boolean);
+  $("alarm").replaceChildren(...all.map(each => element("p", each)));
+  $("alarms").hidden = !all.length; $("close").hidden = !alarms.lasting.length;
+}
+const served = document.querySelector('meta[name="targetsel-notes"]');
+const notes = served ? new ServedNotes(settings.key, say, alarm, JSON.parse(served.content)) : new Notes(settings.key, say);
 
 function valueOf(name, row) {
   if (name in NOTE_COLUMNS) { const note = notes.get(ids[row]); const value = note[name.slice(6)]; return value === "" ? null : value; }
@@ -263,7 +276,7 @@ function drawNote() {
   const note = notes.get(ids[state.at]);
   for (const input of document.querySelectorAll("#quality input")) input.checked = input.value === String(note.quality);
   for (const input of document.querySelectorAll("#issue input")) input.checked = note.issue.includes(input.value);
-  for (const [id, name] of Object.entries(FIELDS)) if (document.activeElement !== $(id)) { $(id).value = note[name]; drawn[name] = $(id).value; }
+  for (const [id, name] of Object.entries(FIELDS)) if (document.activeElement !== $(id)) { $(id).value = note[name]; drawn[name] = $(id).value; noted[name] = note[name]; }
   const done = ids.filter(id => notes.get(id).quality !== null).length;
   $("progress").textContent = `${done} of ${ids.length} with a quality`;
 }
@@ -272,15 +285,22 @@ function quality(value) { change({ quality: notes.get(ids[state.at]).quality ===
 function flag(letter) { const own = notes.get(ids[state.at]).issue; change({ issue: own.includes(letter) ? own.replace(letter, "") : own + letter }); }
 /* What is being written belongs to the target it was written beside. A field says what was changed in it, and
    nothing of a note that it cannot show, such as a type of another program's. */
-const FIELDS = { own_z: "z", own_type: "type", comment: "comment" }, drawn = { z: "", type: "", comment: "" };
+const FIELDS = { own_z: "z", own_type: "type", comment: "comment" }, drawn = { z: "", type: "", comment: "" }, noted = { ...drawn };
 function keepFields() {
-  const changed = {};
-  for (const [id, name] of Object.entries(FIELDS)) {
-    if ($(id).value === drawn[name]) continue;
-    if (name === "z" && !Number.isFinite(Number($(id).value))) { say(`The redshift '${$(id).value}' is no number, and was not kept.`, true); $(id).value = drawn[name]; continue; }
-    drawn[name] = $(id).value; changed[name] = $(id).value.trim();
+  const changed = {}, id = ids[state.at], note = notes.get(id);
+  let isLate = false;
+  for (const [field, name] of Object.entries(FIELDS)) {
+    const value = $(field).value;
+    if (value === drawn[name]) continue;
+    if (name === "z" && !Number.isFinite(Number(value))) { say(`The redshift '${value}' is no number, and was not kept.`, true); $(field).value = drawn[name]; continue; }
+    changed[name] = value.trim();
+    isLate = isLate || (note[name] !== noted[name] && note[name] !== changed[name]);  // another tab changed it meanwhile
+    drawn[name] = value;
   }
-  if (Object.keys(changed).length) notes.set(ids[state.at], changed);
+  if (!Object.keys(changed).length) return;
+  if (!isLate) { Object.assign(noted, changed); return notes.set(id, changed); }
+  notes.lost(id, { ...note, ...changed }, note);
+  for (const [field, name] of Object.entries(FIELDS)) { $(field).value = noted[name] = note[name]; drawn[name] = $(field).value; }
 }
 function undo() {
   const id = notes.undo();
@@ -374,6 +394,8 @@ function start() {
   });
   addEventListener("pagehide", keepFields);
   addEventListener("hashchange", () => go(rowOf.get(decodeURIComponent(location.hash.slice(1)))));
+  $("close").addEventListener("click", () => { alarms.lasting = []; drawAlarms(); $("target").focus({ preventScroll: true }); });
+  if (served) { notes.takes = id => rowOf.has(id); $("kept").textContent = `Notes are kept in ${notes.file}.`; }
   notes.changed = () => { drawNote(); drawRows(); };
   let name = "";
   try { name = localStorage.getItem("targetsel: scanner") || ""; } catch (_) { /* said when a note is kept */ }

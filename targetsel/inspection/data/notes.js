@@ -15,7 +15,7 @@ const OURS = ["source_id", "ra", "dec", "class", "VI_time"];
 class Notes {
   constructor(page, say) {
     this.page = page; this.say = say; this.scanner = ""; this.notes = new Map(); this.done = [];
-    this.changed = () => {};
+    this.changed = () => {}; this.takes = () => true;
     this.disk = this.openDisk();
     addEventListener("storage", event => this.heard(event));
   }
@@ -34,14 +34,23 @@ class Notes {
       } catch (_) { found(null); }
     });
   }
-  /* Take the notes of one person, from both places, the newer one of two. */
+  /* The notes of one person. */
   async open(scanner) {
     this.scanner = scanner; this.notes = new Map(); this.done = [];
-    const take = (key, note) => {
+    const stored = await this.stored();
+    if (this.scanner !== scanner) return;
+    for (const [key, note] of stored) {
       const parts = this.parts(key);
-      if (!parts || parts[1] !== this.page || parts[2] !== scanner) return;
-      const known = this.notes.get(parts[3]);
-      if (!known || known.time < note.time) this.notes.set(parts[3], valid(note));
+      if (parts[2] === scanner) this.notes.set(parts[3], valid(note));
+    }
+    this.changed();
+  }
+  /* All notes of the page, by key, from both places, the newer one of two. */
+  async stored() {
+    const found = new Map();
+    const take = (key, note) => {
+      const parts = this.parts(key), known = found.get(key);
+      if (parts && parts[1] === this.page && note && (!known || known.time < note.time)) found.set(key, note);
     };
     try {
       for (let i = 0; i < localStorage.length; i++) {
@@ -50,17 +59,17 @@ class Notes {
       }
     } catch (_) { /* said when a note is kept */ }
     const disk = await this.disk;
-    if (disk && this.scanner === scanner) await new Promise(done => {
+    if (disk) await new Promise(done => {
       const request = disk.transaction("notes").objectStore("notes").openCursor();
       request.onsuccess = () => {
         const cursor = request.result;
         if (!cursor) return done();
-        if (this.scanner === scanner) take(cursor.key, cursor.value);
+        take(cursor.key, cursor.value);
         cursor.continue();
       };
       request.onerror = done;
     });
-    this.changed();
+    return found;
   }
   get(id) { return this.notes.get(id) || valid({}); }
   set(id, change) {
@@ -76,20 +85,38 @@ class Notes {
   }
   async keep(id, note) {
     this.notes.set(id, note);
-    let kept = false;
-    try { localStorage.setItem(this.key(id), JSON.stringify(note)); kept = true; } catch (_) { /* below */ }
+    const stored = this.store(this.key(id), note);
     this.changed(id);
-    const key = this.key(id), disk = await this.disk;
+    if (await stored) this.say(`Note on ${id} saved.`);
+    else this.say("The browser does not keep notes (storage is full or switched off): export them before you close the page.", true);
+  }
+  /* Put a note into both places; whether one of them took it. */
+  async store(key, note) {
+    let kept = false;
+    try { localStorage.setItem(key, JSON.stringify(note)); kept = true; } catch (_) { /* below */ }
+    const disk = await this.disk;
     if (disk) await new Promise(done => {
       try {
         const write = disk.transaction("notes", "readwrite", { durability: "strict" });
         write.objectStore("notes").put(note, key);
-        write.oncomplete = () => { kept = "disk"; done(); };
+        write.oncomplete = () => { kept = true; done(); };
         write.onerror = write.onabort = done;
       } catch (_) { done(); }
     });
-    if (kept) this.say(`Note on ${id} saved.`);
-    else this.say("The browser does not keep notes (storage is full or switched off): export them before you close the page.", true);
+    return kept;
+  }
+  /* Take a note out of both places, unless a newer one is there. */
+  async forget(key, note) {
+    try { if (localStorage.getItem(key) === JSON.stringify(note)) localStorage.removeItem(key); } catch (_) { /* it was not there */ }
+    const disk = await this.disk;
+    if (!disk) return;
+    const store = disk.transaction("notes", "readwrite").objectStore("notes"), request = store.get(key);
+    request.onsuccess = () => { if (request.result && request.result.time <= note.time) store.delete(key); };
+  }
+  /* What was written here was based on a note that another tab has changed since. */
+  lost(id, ours, theirs) {
+    this.done.push([id, valid(ours)]);
+    this.say(`Another tab has changed the note on ${id} since, which is shown now. Undo (u) puts yours back.`, true);
   }
   heard(event) {
     const parts = event.key === null ? null : this.parts(event.key);
@@ -121,7 +148,7 @@ class Notes {
     for (const row of rows) {
       const value = name => at(name) < 0 ? "" : row[at(name)] || "";
       const id = value("source_id") || idOf(value("TARGETID"));
-      if (!id || row.length < names.length) continue;
+      if (!id || row.length < names.length || !this.takes(id)) continue;
       const note = valid({ quality: Number(value("VI_quality")), issue: value("VI_issue"), z: value("VI_z"),
         type: value("VI_spectype"), comment: value("VI_comment"), time: value("VI_time") });
       const known = this.notes.get(id);
