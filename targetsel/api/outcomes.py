@@ -46,7 +46,9 @@ def outcomes(
         Files of spectra, which are measured as `measure_spectra` does; or `truth`.
     truth : str or Path, optional
         Table with a row for each spectrum: ids, and redshifts, lines or both. A row without any,
-        with `success` false, a `zwarn` other than 0 or a `status` other than "ok" is a failure.
+        with `success` false, a `zwarn` other than 0, a `status` other than "ok" or
+        a quality (`nq`, `zquality`) below 3 is a failure. Redshifts are in `redshift` or under a
+        usual name, such as `z`.
     redshifts : str or Path, optional
         Table of redshifts by id, for `spectra` whose files have none.
     inclusion : str or Path, optional

@@ -29,8 +29,8 @@ def outcomes(
         Path | None,
         typer.Option(
             help="Table in any format in place of --spectra: ids, and redshifts, lines or both. A "
-            "row without any, with success false, a zwarn other than 0 or a status other than ok "
-            "is a failure."
+            "row without any, with success false, a zwarn other than 0, a status other than "
+            "ok or a quality (NQ, ZQUALITY) below 3 is a failure."
         ),
     ] = None,
     redshifts: Annotated[

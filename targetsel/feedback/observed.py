@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -20,8 +20,14 @@ from targetsel.documents.brief import brief
 from targetsel.errors import CatalogError, HandoffError
 from targetsel.feedback.claimed import as_scored, claims_of
 from targetsel.feedback.inclusion import inclusion_of
+from targetsel.feedback.redshift_column import with_redshift
 from targetsel.handoff.assignment import Assignment
-from targetsel.scored.known_spectra import WARNINGS
+from targetsel.scored.known_spectra import (
+    LEAST_QUALITY,
+    QUALITIES,
+    WARNINGS,
+    are_usual_qualities,
+)
 from targetsel.scored.truth import Truth, numbers_in
 from targetsel.selection.target_list import TargetList
 from targetsel.sky.positions import check_same_places
@@ -175,11 +181,17 @@ class ObservedTargets:
 
 def _read_truth(path: Path, targets: TargetList) -> Truth:
     """The table of spectra, read as truth files are."""
+    with with_redshift(path) as called:
+        return replace(_named_as_usual(called, targets), path=path)
+
+
+def _named_as_usual(path: Path, targets: TargetList) -> Truth:
     with table_reader(path) as file:
         names = file.schema.names
     named = "source_id"
     if named not in names:
-        named = next((each for each in names if each.lower() in TARGET_IDS), named)
+        ids = ("source_id", *TARGET_IDS)
+        named = next((each for one in ids for each in names if each.lower() == one), named)
     footer = json.dumps({"columns": {"source_id": named}}).encode()
     schema = as_scored(targets.table).schema.with_metadata({FOOTER_KEY: footer})
     truth = Truth.read(path, schema, all_columns=True)
@@ -240,5 +252,10 @@ def succeeded(truth: Truth) -> np.ndarray:
                 "redshift without a warning. Convert or rename it."
             )
         good = good & (floats(table[name].cast(pa.float64())) == 0)
+    for name in (by_name[each] for each in QUALITIES if each in by_name):
+        if is_number(table.schema.field(name).type):
+            quality = floats(table[name].cast(pa.float64()))
+            if are_usual_qualities(quality) and np.isfinite(quality).any():
+                good = good & (quality >= LEAST_QUALITY)
     assert good.shape == (n,)
     return np.asarray(good, dtype=bool)

@@ -6,7 +6,7 @@ ids serve. Columns are found by their usual names, in any case.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -59,7 +59,7 @@ GENERIC = ("source_id", "id", "object_id", "objectid", "obj_id", "sourceid", "na
 _ALIKE = (("objid", "bestobjid", "photoobjid"),)
 _BANDS = {"g", "r", "i"}
 _OF_BANDS = ("mag", "Jy")  # in their units
-_MOST_WRONG = 0.1  # share of redshifts beyond all galaxies in a column of redshifts
+MOST_WRONG = 0.1  # share of redshifts beyond all galaxies in a column of redshifts
 
 
 @dataclass(frozen=True)
@@ -252,7 +252,7 @@ class SpectraFile:
                 "one of positions."
             )
         roles = {
-            "redshift": self._redshift_names(),
+            "redshift": redshift_names(self._rows.schema),
             "warning": WARNINGS,
             "primary": PRIMARIES,
             "error": ERRORS,
@@ -265,15 +265,6 @@ class SpectraFile:
                 if name in self._by_name and role not in found:
                     found[role] = self._by_name[name]
         return found
-
-    def _redshift_names(self) -> Sequence[str]:
-        """Names of redshifts; not `z` where it is a band."""
-        z = self._by_name.get("z", "")
-        unit = unit_of(self._rows.schema.field(z)) if z else ""
-        is_band = len(_BANDS & {*self._by_name}) == len(_BANDS) or any(
-            each in unit for each in _OF_BANDS
-        )
-        return [name for name in REDSHIFTS if name != "z" or not is_band]
 
     def _check_numbers(self, role: str) -> None:
         """Refuse a column that holds no numbers, or numbers with a unit where there is none."""
@@ -308,13 +299,8 @@ class SpectraFile:
         """Whether a column holds whole numbers such as surveys give to redshifts."""
         if not is_number(self._schema.field(name).type):
             return False
-        least, most = _QUALITY_VALUES
-        for table in self._rows.batches(ROWS_AT_A_TIME, [name]):
-            values = floats(table[name])
-            values = values[np.isfinite(values)]
-            if ((values < least) | (values > most) | (values != np.floor(values))).any():
-                return False
-        return True
+        tables = self._rows.batches(ROWS_AT_A_TIME, [name])
+        return all(are_usual_qualities(floats(table[name])) for table in tables)
 
     # --- rows ---
 
@@ -385,12 +371,28 @@ class SpectraFile:
 
     def _check_redshifts(self) -> None:
         """Refuse a column whose numbers are no redshifts, once it was read."""
-        if self._wrong > _MOST_WRONG * self._n_redshifts:
+        if self._wrong > MOST_WRONG * self._n_redshifts:
             raise CatalogError(
                 f"{self.path}, column '{self.columns['redshift']}': {self._wrong:,} of "
                 f"{self._n_redshifts:,} numbers are {LARGEST:g} or more, up to {self._largest:g}; "
                 "expected redshifts. Rename the column if it is a band, or convert velocities."
             )
+
+
+def redshift_names(schema: pa.Schema) -> list[str]:
+    """Names of redshifts in lower case, the likeliest first; not `z` where it is a band."""
+    by_name = _by_name(schema)
+    z = by_name.get("z", "")
+    unit = unit_of(schema.field(z)) if z else ""
+    is_band = len(_BANDS & {*by_name}) == len(_BANDS) or any(each in unit for each in _OF_BANDS)
+    return [name for name in REDSHIFTS if name != "z" or not is_band]
+
+
+def are_usual_qualities(values: np.ndarray) -> bool:
+    """Whether all finite numbers are whole ones such as surveys give to redshifts."""
+    least, most = _QUALITY_VALUES
+    known = values[np.isfinite(values)]
+    return not ((known < least) | (known > most) | (known != np.floor(known))).any()
 
 
 def _by_name(schema: pa.Schema) -> dict[str, str]:
