@@ -18,13 +18,14 @@ from scipy.special import ndtr
 from targetsel.calibration.drift import DriftRecord
 from targetsel.calibration.proxies import ClassMap, ScoreMap, mapped
 from targetsel.documents.models import DocumentModel, FromList
-from targetsel.spectra.proxies import NORMAL_SCORES, ProxyPosterior
+from targetsel.spectra.proxies import MIDDLE, NORMAL_SCORES, ProxyPosterior
 from targetsel.statistics.resampling import effective_size, quantiles
 from targetsel.tables.ids import uniform
 
 FEWEST = 100  # effective number of sources: with fewer the ends of 90 % intervals are single ones
 ASIDE = 0.3  # share that is kept aside to check a first fit
 INTERVALS = (0.68, 0.9)
+REACH = (0.01, 0.99)
 BEYOND_NOISE = 2.0  # standard errors
 LEAST_PROBABILITY = 1e-4  # of a true class, for its logarithm
 TOO_FEW, WORSE = "too few", "worse"
@@ -42,6 +43,7 @@ class QuantityRecord(DocumentModel):
     coverage_of_68_percent: Pair | None = None  # before and after
     coverage_of_90_percent: Pair | None = None
     width_of_90_percent: Pair | None = None  # the median
+    reach: Pair | None = None  # 1st and 99th percentile of the predicted medians
     stays: str = ""  # why its posterior stays as it was; empty if it does not
 
 
@@ -143,6 +145,14 @@ class Measured:
         """Effective number of sources of equal weight."""
         return effective_size(self.weight) if len(self) else 0.0
 
+    @property
+    def reach(self) -> tuple[float, float] | None:
+        """The range of the predicted medians, but for the outermost 1 % of the weight each."""
+        if not len(self):
+            return None
+        low, high = quantiles(self.knots[:, MIDDLE], REACH)(self.weight)
+        return float(low), float(high)
+
     def fit(self) -> ScoreMap:
         """The map fitted to all of them."""
         return ScoreMap.fit(self.knots, self.true, self.magnitude, self.weight)
@@ -158,7 +168,7 @@ def relearned(measured: Measured) -> tuple[ScoreMap | None, QuantityRecord]:
         chance explains, for the sources kept aside.
     QuantityRecord
     """
-    record = QuantityRecord(n=len(measured), effective=measured.effective)
+    record = QuantityRecord(n=len(measured), effective=measured.effective, reach=measured.reach)
     fitted, aside = measured.take(~measured.aside), measured.take(measured.aside)
     lopsided = not len(aside) or fitted.effective < FEWEST / 2
     if measured.effective < FEWEST or lopsided:

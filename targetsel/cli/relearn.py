@@ -19,6 +19,8 @@ HEADINGS = (
     *("width before", "width after"),
 )
 
+MOST_BEYOND = 0.1  # share of sources; 2 % are where outcomes are drawn from all of them
+
 
 def relearn(
     scored: FoundScoredArgument,
@@ -142,4 +144,11 @@ def recalibrate(
         f"{run.n_predicted:,} of {run.n_sources:,} sources have predictions, which got {names}: "
         f"{', '.join(moved)}"
     )
+    far = {name: n for name, n in run.n_beyond.items() if n > MOST_BEYOND * run.n_predicted}
+    if far:
+        shares = ", ".join(f"{name} of {n / run.n_predicted:.0%}" for name, n in far.items())
+        say(
+            f"caution: {shares} of them is predicted beyond what outcomes were of, so that what "
+            "was learnt is extrapolated there"
+        )
     say_written(output)

@@ -9,6 +9,7 @@ the latents' posterior stay.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,11 +50,15 @@ class RecalibratedRun:
         Sources of the catalog, and those of them with a prediction.
     applied : tuple of Recalibration
         The recalibrations that it got, the first one first.
+    n_beyond : dict of int
+        By quantity, the sources whose prediction lies beyond those that outcomes were of, so that
+        what was learnt is extrapolated.
     """
 
     n_sources: int
     n_predicted: int
     applied: tuple[Recalibration, ...]
+    n_beyond: dict[str, int]
 
 
 def recalibrated_rows(
@@ -156,13 +161,26 @@ def recalibrate(scored: AnyTable, folder: Path, output: Path) -> RecalibratedRun
         file.check_scored_by(str(card.get("name", "")), sha256_of_card(card))
         missing = missing_in(file, calibration, folder)
         slim, n_predicted = is_slim(file.footer), 0
+        n_beyond: Counter[str] = Counter()
         with ParquetSink(output, file.schema, compression=compression(file.footer)) as sink:
             sink.footer.update(file.footer, calibration=calibration.provenance)
             pieces = file.tables(rows=ROWS)
             for piece in tracked(pieces, "recalibrating", len(file), "sources", len):
                 n_predicted += pc.sum(pc.equal(piece[STATUS], "ok")).as_py() or 0
+                n_beyond.update(beyond(piece, missing[0]))
                 sink.write(recalibrated_rows(piece, missing, slim))
-        return RecalibratedRun(len(file), n_predicted, missing)
+        return RecalibratedRun(len(file), n_predicted, missing, dict(n_beyond))
+
+
+def beyond(rows: pa.Table, recalibration: Recalibration) -> dict[str, int]:
+    """By quantity, the rows whose median lies beyond the reach of a recalibration's outcomes."""
+    found = {}
+    for name in recalibration.maps:
+        reach = recalibration.quantities[name].reach
+        if name in rows.column_names and reach is not None:
+            median = floats(rows[name])
+            found[name] = int(((median < reach[0]) | (median > reach[1])).sum())
+    return found
 
 
 def missing_in(

@@ -214,3 +214,11 @@ def test_bets_are_on_outcomes_in_proportion_to_their_weights(scored, tmp_path):
     weight = np.where(np.arange(N) < 200, 4.0, 1.0)
     found = learnt(scored, [write_outcomes_of(tmp_path, np.arange(N), N, weight=weight)]).drift
     assert found.n == pytest.approx(200 + 200 / 4, abs=25)
+
+
+def test_sources_unlike_the_outcomes_are_counted(scored, tmp_path):
+    strong = np.flatnonzero(medians(N)["ew_halpha"] > 40)
+    ts.relearn(scored, write_outcomes_of(tmp_path, strong, N), tmp_path / "strong")
+    run = ts.recalibrate(scored, tmp_path / "strong").run
+    assert run.n_beyond["ew_halpha"] == pytest.approx(N - len(strong), abs=10)
+    assert run.n_beyond["d4000"] < 0.05 * N
