@@ -113,6 +113,7 @@ NOT_RUN: dict[str, str] = {
     "redshift_rules": _SKIES,
     "redshift_window": _SKIES,
     "redshifts": _SKIES,
+    "relearn": _SKIES,
     "rubin_on_paper": "multiplies unit costs, which others measure with more care",
     "run_all": "runs the others",
     "score_threads": "measures by the clock, on a machine that does little else",

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from targetsel.calibration.calibration import Calibration
+from targetsel.calibration.drift import DriftRecord
+from targetsel.calibration.recalibration import QuantityRecord, Recalibration
 from targetsel.documents.models import DocumentModel
 from targetsel.imaging.store import SOURCE, PartFooter
 from targetsel.imaging.store_listing import ListedFile, StoreListing
@@ -44,6 +46,8 @@ def entries(model: type[DocumentModel]) -> set[str]:
         ("target-list", names(TARGETS.columns)),
         ("ensemble-card", entries(EnsembleCard)),
         ("calibration-file", entries(Calibration)),
+        ("calibration-file", entries(Recalibration) | entries(QuantityRecord)),
+        ("calibration-file", entries(DriftRecord)),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
