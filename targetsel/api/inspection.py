@@ -55,9 +55,10 @@ def inspect(
     output : str or Path
         Folder to write; a page that is there is replaced, and its notes stay in the browsers.
     cutouts : str, Path or CutoutStore, optional
-        The store that was scored; without it there are no pictures.
+        The store of the pictures; by default the one that was scored, if it lies beside the list
+        or the scored catalog. Without one there are no pictures.
     scored : str or Path, optional
-        The scored catalog that a target list was selected from.
+        The scored catalog that a target list was selected from; by default the one beside it.
     rules : Rules, str, Path, dict, or a list of these, optional
         Rules whose conditions are shown, in place of those of the list.
     spectra : str, Path, or several, optional
@@ -84,10 +85,10 @@ def inspect(
     Raises
     ------
     CatalogError
-        If a file cannot be read, the scored catalog lacks a source of the list, or a file of notes
-        is damaged or of another catalog.
+        If a file cannot be read, no scored catalog beside the list is the list's, it lacks a source
+        of the list, or a file of notes is damaged or of another catalog.
     CutoutError
-        If the store cannot be read.
+        If the store cannot be read, or has none of the sources.
     EnsembleError
         If there is no such ensemble, or it is not the one that scored the catalog.
     RuleError
@@ -108,9 +109,7 @@ def inspect(
     Examples
     --------
     >>> import targetsel as ts
-    >>> page = ts.inspect(
-    ...     "agn.targets.parquet", "page", cutouts="cutouts", scored="catalog.scored.parquet"
-    ... )
+    >>> page = ts.inspect("agn.targets.parquet", "page")
     >>> page.n_targets == len(ts.read("agn.targets.parquet"))
     True
 
@@ -124,14 +123,14 @@ def inspect(
     True
     """
     from targetsel.inspection.page import PageRequest, serve_inspection, write_inspection
+    from targetsel.report.companions import companions_of
     from targetsel.scored.known_match import KnownSpectra
 
     several = rules if isinstance(rules, list | tuple) else [] if rules is None else [rules]
     asked = PageRequest(
         Path(targets),
-        path_of(scored) or Path(targets),
+        companions_of(Path(targets), path_of(scored), store_of(cutouts)),
         ensemble_of(ensemble),
-        store_of(cutouts),
         [Rules.of(each) for each in several],
         [] if spectra is None else paths_of(spectra),
         KnownSpectra.of(known, known_radius),

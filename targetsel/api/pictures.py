@@ -10,6 +10,7 @@ from targetsel.api.given import (
     AnyPath,
     AnySpectra,
     ensemble_of,
+    path_of,
     store_of,
 )
 from targetsel.remote.copies import with_addresses
@@ -41,7 +42,7 @@ def show(
     source_id : int or str
         As in the catalog.
     cutouts : str, Path, CutoutStore or None
-        The store that it was scored from; None for an ensemble that takes none.
+        The store of its image; None: the one that was scored, if it lies beside the file.
     output : str or Path
         Picture to write; its ending gives the format.
     rules : Rules, str, Path, dict, or a list of these, optional
@@ -61,7 +62,7 @@ def show(
     CatalogError
         If the scored catalog cannot be read, or has no such source.
     CutoutError
-        If the store cannot be read, or is needed and not given.
+        If the store cannot be read, or is needed and neither given nor found.
     EnsembleError
         If there is no such ensemble, or it is not the one that scored the catalog.
     RuleError
@@ -83,16 +84,24 @@ def show(
     >>> picture.name
     '119.png'
     """
+    from targetsel.report.companions import companions_of
+    from targetsel.report.latents import check_store
     from targetsel.report.source import draw_source
     from targetsel.scored.known_match import KnownSpectra
     from targetsel.tables.files import check_output
 
     picture, store = Path(output), store_of(cutouts)
+    reason = ""
+    if store is None and (files := paths_in([scored])):
+        beside = companions_of(files[0])
+        store, reason = beside.store, beside.reason
     check_output(picture, paths_in([scored, *([] if store is None else [store])]))
     several = rules if isinstance(rules, list | tuple) else [] if rules is None else [rules]
     chosen = [Rules.of(each) for each in several]
     spectra = KnownSpectra.of(known, known_radius)
-    draw_source(scored, str(source_id), store, ensemble_of(ensemble), picture, chosen, spectra)
+    network = ensemble_of(ensemble)
+    check_store(store, network, reason)
+    draw_source(scored, str(source_id), store, network, picture, chosen, spectra)
     return picture
 
 
@@ -112,11 +121,11 @@ def show_all(
     targets : str or Path
         A target list or a scored catalog.
     cutouts : str, Path, CutoutStore or None
-        The store that was scored; None for an ensemble that takes none.
+        The store of their images; None: the one that was scored, if it lies beside the list.
     output : str or Path
         PDF file to write.
     scored : str or Path, optional
-        The scored catalog that a target list was selected from.
+        The scored catalog that a target list was selected from; by default the one beside it.
     ensemble : str, Path or Ensemble
         The one that scored the catalog.
 
@@ -130,7 +139,7 @@ def show_all(
     CatalogError
         If a file cannot be read, or the scored catalog lacks a source of the list.
     CutoutError
-        If the store cannot be read, or is needed and not given.
+        If the store cannot be read, or is needed and neither given nor found.
     EnsembleError
         If there is no such ensemble, or it is not the one that scored the catalog.
     OutputError
@@ -151,10 +160,13 @@ def show_all(
     >>> n_sources == len(ts.read(targets))
     True
     """
+    from targetsel.report.companions import companions_of
+    from targetsel.report.latents import check_store
     from targetsel.report.sheet import draw_sheet
     from targetsel.tables.files import check_output
 
-    store, sheet = store_of(cutouts), Path(output)
-    source = Path(targets if scored is None else scored)
-    check_output(sheet, [Path(targets), source, *([] if store is None else [store.path])])
-    return draw_sheet(Path(targets), source, store, ensemble_of(ensemble), sheet)
+    listed, sheet, network = Path(targets), Path(output), ensemble_of(ensemble)
+    beside = companions_of(listed, path_of(scored), store_of(cutouts))
+    check_output(sheet, paths_in([listed, beside.scored, beside.store]))
+    check_store(beside.store, network, beside.reason)
+    return draw_sheet(listed, beside.scored, beside.store, network, sheet)

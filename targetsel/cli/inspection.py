@@ -7,13 +7,7 @@ from typing import Annotated
 
 import typer
 
-from targetsel.cli.options import (
-    SCORED,
-    EnsembleOption,
-    KnownOption,
-    KnownRadiusOption,
-    only_scored_file,
-)
+from targetsel.cli.options import EnsembleOption, KnownOption, KnownRadiusOption
 from targetsel.cli.terminal import print_table, say, say_written
 from targetsel.documents.text_table import number
 from targetsel.errors import counted
@@ -31,13 +25,12 @@ def inspect(
     ],
     cutouts: Annotated[
         Path | None,
-        typer.Option(help="Cutout store that was scored. Default: a page without pictures."),
+        typer.Option(help="Cutout store. Default: the one that was scored, if it lies beside."),
     ] = None,
     scored: Annotated[
         Path | None,
         typer.Option(
-            help="Scored catalog that a target list was selected from. Default: the only "
-            f"*{SCORED} of this folder."
+            help="Scored catalog that a target list was selected from. Default: the one beside it."
         ),
     ] = None,
     rules: Annotated[
@@ -82,17 +75,15 @@ def inspect(
     --serve they are kept in a file as they are made, until Ctrl-C.
 
     Example:
-        targetsel inspect emission.targets.parquet --cutouts cutouts -o page
+        targetsel inspect emission.targets.parquet -o page
     """
     from targetsel.api import inspection as api
-    from targetsel.report.sheet import is_scored
 
-    source = targets if is_scored(targets) else scored or only_scored_file()
     page = api.inspect(
         targets,
         output,
         cutouts=cutouts,
-        scored=source,
+        scored=scored,
         rules=rules,
         spectra=spectra,
         known=known,
@@ -102,8 +93,8 @@ def inspect(
         notes=notes,
         port=port,
     )
-    if page.said:
-        say(page.said)
+    for line in page.said:
+        say(line)
     written = f"{counted(page.n_targets, 'target')}, {page.n_bytes / 1e6:.2f} MB."
     if page.served is None:
         say(f"{written} Open {page.path} in a browser.")

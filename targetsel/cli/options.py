@@ -9,36 +9,7 @@ import typer
 
 from targetsel.cli.terminal import say, say_joined
 from targetsel.errors import CatalogError, counted
-from targetsel.tables.files import ASTROPY_FORMATS, PARQUET_SUFFIXES
-
-SCORED = ".scored.parquet"
-
-
-def _is_table(path: Path) -> bool:
-    ending = Path(path.name.lower().removesuffix(".gz")).suffix
-    return path.is_file() and ending in (*PARQUET_SUFFIXES, *ASTROPY_FORMATS) and ending != ".csv"
-
-
-def only_scored_file(folder: Path = Path()) -> Path:
-    """The only scored catalog of a folder: a file, or a folder that `score` wrote of one in HATS.
-
-    Raises
-    ------
-    CatalogError
-        If there is none, or if there are several; it lists them.
-    """
-    files = (each for each in folder.glob("*.scored.*") if _is_table(each))
-    folders = (each for each in folder.glob("*.scored") if each.is_dir())
-    found = sorted([*files, *folders])
-    if len(found) == 1:
-        return found[0]
-    if not found:
-        raise CatalogError(
-            f"{folder.resolve()}: has no *{SCORED}. Name one, or make one with 'targetsel score'."
-        )
-    names = ", ".join(path.name for path in found)
-    raise CatalogError(f"{folder.resolve()}: has several scored catalogs: {names}. Name one.")
-
+from targetsel.scored.beside import SCORED, only_scored_file
 
 RulesOption = Annotated[
     str, typer.Option("--rules", help="Rule file, or the name of a shipped one.")

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from targetsel.cli.options import (
-    SCORED,
     BrightnessOption,
     DaskOption,
     EnsembleOption,
@@ -24,7 +23,6 @@ from targetsel.cli.options import (
     TruthFileOption,
     WithoutFailedOption,
     WorkersOption,
-    only_scored_file,
 )
 from targetsel.cli.terminal import print_table, say, say_joined, say_written
 from targetsel.errors import CatalogError, counted
@@ -232,7 +230,10 @@ def show(
     ],
     cutouts: Annotated[
         Path | None,
-        typer.Option(help="Cutout store that was scored. Needed by ensembles that take cutouts."),
+        typer.Option(
+            help="Cutout store, which ensembles of cutouts need. Default: the one that was scored, "
+            "if it lies beside."
+        ),
     ] = None,
     id: Annotated[str | None, typer.Option("--id", help="Id of the source in the catalog.")] = None,
     all_: Annotated[
@@ -249,18 +250,16 @@ def show(
         Path | None,
         typer.Option(
             "--scored",
-            help="Scored catalog that a target list was selected from. Default: the only "
-            f"*{SCORED} of this folder.",
+            help="Scored catalog that a target list was selected from. Default: the one beside it.",
         ),
     ] = None,
 ) -> None:
     """Draw a source, or with --all every source of a list: image, spectrum, lines and verdicts.
 
     Example:
-        targetsel show --all emission.targets.parquet --cutouts cutouts -o sheet.pdf
+        targetsel show --all emission.targets.parquet -o sheet.pdf
     """
     from targetsel.api import pictures as api
-    from targetsel.report.sheet import is_scored
 
     if all_ == (id is not None):
         raise CatalogError(
@@ -279,6 +278,5 @@ def show(
         )
         say(f"source {id} drawn in {output}")
         return
-    source = scored if is_scored(scored) else predictions or only_scored_file()
-    n = api.show_all(scored, cutouts, output, scored=source, ensemble=ensemble)
+    n = api.show_all(scored, cutouts, output, scored=predictions, ensemble=ensemble)
     say(f"{counted(n, 'source')} drawn in {output}")

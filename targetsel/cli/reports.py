@@ -10,7 +10,6 @@ import typer
 from targetsel.api import reports as api
 from targetsel.api import selecting
 from targetsel.cli.options import (
-    SCORED,
     FoundScoredArgument,
     KnownOption,
     KnownRadiusOption,
@@ -18,12 +17,12 @@ from targetsel.cli.options import (
     RulesOption,
     TruthOption,
     both,
-    only_scored_file,
     say_labelled,
 )
 from targetsel.cli.terminal import print_table, say
 from targetsel.errors import CatalogError, counted
 from targetsel.rules.rules import find_rules
+from targetsel.scored.beside import SCORED, only_scored_file
 from targetsel.selection.reports.difference import ClassDifference, n_shared
 from targetsel.selection.target_list import TargetList
 
@@ -91,7 +90,7 @@ def diff(
     are_lists = before.endswith(LIST) and after.endswith(LIST)
     catalog = scored
     if catalog is None and not before.endswith(LIST) and not after.endswith(LIST):
-        catalog = only_scored_file()
+        catalog = only_scored_file(by="--scored")
     pair = None if are_lists else both(labelled, truth)
     found = selecting.diff(
         before, after, catalog, known=known, known_radius=known_radius, labelled=pair

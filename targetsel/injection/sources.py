@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from targetsel.errors import CatalogError, CutoutError, EnsembleError
 from targetsel.networks.inputs import InputsById
-from targetsel.report.sheet import is_scored
+from targetsel.report.companions import is_scored
 from targetsel.rules.catalog_part import unseen_columns
 from targetsel.rules.rules import Rules
 from targetsel.scored.columns import scored_columns

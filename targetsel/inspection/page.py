@@ -30,7 +30,8 @@ from targetsel.inspection.notes_file import NotesFile, PageSource
 from targetsel.inspection.serving import PageServer, ServedPage
 from targetsel.inspection.spectra import WAVELENGTH, measured
 from targetsel.inspection.targets import ShownTargets, line_headings, paths_of_spectra
-from targetsel.report.latents import ensemble_as_scored, stores_latents
+from targetsel.report.companions import Companions
+from targetsel.report.latents import check_was_scored, ensemble_as_scored, stores_latents
 from targetsel.report.sheet import Listed, blocks, classes_of
 from targetsel.rules.rules import Rules
 from targetsel.scored.file import ScoredFile
@@ -59,10 +60,10 @@ class PageRequest:
     Attributes
     ----------
     targets : Path
-        A target list, or `scored` itself.
-    scored : Path
+        A target list, or a scored catalog.
+    beside : Companions
+        Its scored catalog and cutouts.
     ensemble : Ensemble
-    store : CutoutStore or None
     rules : sequence of Rules
         In place of the list's own.
     spectra : sequence of Path
@@ -72,12 +73,19 @@ class PageRequest:
     """
 
     targets: Path
-    scored: Path
+    beside: Companions
     ensemble: Ensemble
-    store: CutoutStore | None = None
     rules: Sequence[Rules] = ()
     spectra: Sequence[Path] = ()
     known: KnownSpectra | None = None
+
+    @property
+    def scored(self) -> Path:
+        return self.beside.scored
+
+    @property
+    def store(self) -> CutoutStore | None:
+        return self.beside.store
 
 
 @dataclass(frozen=True)
@@ -92,8 +100,8 @@ class InspectionPage:
         The targets, and those of them with a measured spectrum.
     n_bytes : int
         Size of all files.
-    said : str
-        What became of the files of spectra; empty without them.
+    said : tuple of str
+        The files that were found, why there are no pictures, and what became of the spectra.
     sources : mapping of str to PageSource
         Its sources by id.
     served : ServedPage or None
@@ -104,7 +112,7 @@ class InspectionPage:
     n_targets: int
     n_measured: int
     n_bytes: int
-    said: str = ""
+    said: tuple[str, ...] = ()
     sources: Mapping[str, PageSource] = field(default_factory=dict, repr=False)
     served: ServedPage | None = None
 
@@ -126,11 +134,12 @@ def write_inspection(asked: PageRequest, output: Path) -> InspectionPage:
         if asked.store is None and not stores_latents(file.schema):
             raise EnsembleError(
                 f"{asked.scored}: its rows are slim and hold no posterior, so that spectra must be "
-                "predicted again. Give the cutouts with --cutouts."
+                f"predicted again, but {asked.beside.reason}. Give the cutouts with --cutouts."
             )
         rules = asked.rules or ([] if targets is None else [rules_of(targets)])
         catalogs = [ScoredCatalog(file, each, known=match) for each in rules]
         classes = [each for catalog in catalogs for each in catalog.classes.values()]
+        check_was_scored(asked.store, file)
         spectra, said = _measured(asked, file, targets)
         shown = ShownTargets(file, ensemble, asked.store, classes, spectra)
         make_folder(output.parent)
@@ -139,7 +148,8 @@ def write_inspection(asked: PageRequest, output: Path) -> InspectionPage:
             settings = _settings(asked, shown, listing)
             (beside / INDEX).write_text(_html(settings, listing), encoding="utf-8")
             n_bytes = sum(each.stat().st_size for each in beside.iterdir())
-    return InspectionPage(output / INDEX, n, len(spectra), n_bytes, said, _sources(listing))
+    told = (*_told(asked.beside), *said)
+    return InspectionPage(output / INDEX, n, len(spectra), n_bytes, told, _sources(listing))
 
 
 def serve_inspection(
@@ -201,6 +211,15 @@ def _degrees(value: Any) -> float | None:
     return float(value) if isinstance(value, int | float) else None
 
 
+def _told(beside: Companions) -> Iterator[str]:
+    """What is to be known of the files that a page is made of."""
+    if beside.found:
+        yield f"found {' and '.join(beside.found)}"
+    yield from (f"caution: {each[:1].lower()}{each[1:-1]}" for each in beside.cautions)
+    if beside.reason:
+        yield f"no pictures: {beside.reason}; name a store with --cutouts"
+
+
 def _check_folder(output: Path) -> None:
     """Refuse to replace anything but a page of inspection."""
     if output.is_file():
@@ -227,9 +246,9 @@ def _check_number(n: int, path: Path) -> None:
 
 def _measured(
     asked: PageRequest, file: ScoredSources, targets: TargetList | None
-) -> tuple[dict[str, Any], str]:
+) -> tuple[dict[str, Any], list[str]]:
     if not asked.spectra:
-        return {}, ""
+        return {}, []
     names = ["source_id", "ra", "dec"]
     if targets is None:
         columns = [file.names[name] for name in names]
@@ -237,7 +256,8 @@ def _measured(
     else:
         table = targets.table.select(names)
     ids, ra, dec = (table[name].to_numpy() for name in names)
-    return measured(paths_of_spectra(asked.spectra), ids, ra, dec)
+    found, said = measured(paths_of_spectra(asked.spectra), ids, ra, dec)
+    return found, [said]
 
 
 def _write_targets(
@@ -330,7 +350,7 @@ def _settings(asked: PageRequest, shown: ShownTargets, listing: Listing) -> dict
     key = catalog.get("sha256") if isinstance(catalog, dict) else None
     caution = caution_in(footer)
     simulated = says_simulated(footer) or (store is not None and store.simulated)
-    cautions = ["The images are simulated."] if simulated else []
+    cautions = [*asked.beside.cautions, *(["The images are simulated."] if simulated else [])]
     ensemble = shown.ensemble
     return {
         # Notes are kept under this key: they stay when another list is selected of the catalog.

@@ -80,7 +80,7 @@ TOPICS: dict[str, dict[str, str]] = {
         "Maps of the sky": "sky.sky_maps",
         "Images made fainter or worse": "injection api.injection cli.injection",
         "Cuts on the catalog alone": "selection.plain_cuts selection.plain_quantities",
-        "Pictures and contact sheets": "report.source report.sheet plots",
+        "Pictures and contact sheets": "report.source report.sheet report.companions plots",
         "Pages of inspection, and notes": "inspection api.inspection cli.inspection",
     },
     "Exporting to an assignment tool": {

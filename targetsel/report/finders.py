@@ -20,6 +20,7 @@ from targetsel.imaging.stars import METHOD, StarLike, brightest_star
 from targetsel.imaging.store import CutoutStore
 from targetsel.nights.listed import IDS
 from targetsel.plots import Axes
+from targetsel.report.companions import fingerprint_of, stores_beside
 from targetsel.report.night_plan import PlannedExposures
 from targetsel.tables.ids import exact_ids
 
@@ -209,7 +210,9 @@ class FinderCharts:
 def charts_of(
     shown: PlannedExposures, cutouts: CutoutStore | None, targets: Path | None
 ) -> FinderCharts:
-    """The charts from a store, or from the only one beside the list that has planned targets.
+    """The charts from a store, or from the one beside the list that was scored for it.
+
+    Of a table that does not say what was scored, it is the only one that has planned targets.
 
     Parameters
     ----------
@@ -228,29 +231,23 @@ def charts_of(
         charts = FinderCharts(cutouts, "", shown)
         charts.check()
         return charts
-    beside = [FinderCharts(each, "", shown) for each in _stores_beside(targets)]
-    known = [each for each in beside if each.found.any()]
+    wanted = None if targets is None else fingerprint_of(targets)
+    beside = [] if targets is None else [*stores_beside(targets)]
+    if wanted is None:
+        known = [each for each in beside if FinderCharts(each, "", shown).found.any()]
+    else:
+        known = [each for each in beside if each.sha256 == wanted][:1]
     if len(known) == 1:
-        return known[0]
-    reason = (
-        "several cutout stores beside the list have its targets: "
-        + ", ".join(visible(each.store.path.name) for each in known if each.store is not None)
-        if known
-        else "there is no cutout store with its targets beside the list"
-    )
+        return FinderCharts(known[0], "", shown)
+    if known:
+        names = ", ".join(visible(each.path.name) for each in known)
+        reason = f"several cutout stores beside the list have its targets: {names}"
+    elif wanted is not None and beside:
+        names = ", ".join(visible(each.path.name) for each in beside)
+        reason = f"the cutouts that were scored for the list are not those of {names}"
+    else:
+        reason = "there is no cutout store with its targets beside the list"
     return FinderCharts(None, f"{reason}; name one with --cutouts", shown)
-
-
-def _stores_beside(targets: Path | None) -> Iterator[CutoutStore]:
-    """The cutout stores in folders named like cutouts beside a list."""
-    if targets is None:
-        return
-    for folder in sorted(targets.parent.glob("*cutouts*")):
-        if folder.is_dir():
-            try:
-                yield CutoutStore.open(folder)
-            except CutoutError:
-                continue
 
 
 def place_in(cutout: Cutouts, ra: float, dec: float) -> tuple[tuple[float, float], float]:

@@ -54,8 +54,8 @@ def ensemble_as_scored(file: ScoredFile, ensemble: Ensemble) -> Ensemble:
     return ensemble
 
 
-def check_store(store: CutoutStore | None, ensemble: Ensemble) -> None:
-    """Refuse to go without the cutouts that an ensemble takes.
+def check_store(store: CutoutStore | None, ensemble: Ensemble, reason: str = "") -> None:
+    """Refuse to go without the cutouts that an ensemble takes; `reason` is why none were found.
 
     Raises
     ------
@@ -63,9 +63,26 @@ def check_store(store: CutoutStore | None, ensemble: Ensemble) -> None:
     """
     if store is None and ensemble.inputs.cutouts is not None:
         raise CutoutError(
-            f"the ensemble '{ensemble.name}' takes {ensemble.inputs.described}. Name the store "
-            "that was scored with --cutouts."
+            f"the ensemble '{ensemble.name}' takes {ensemble.inputs.described}"
+            f"{', but ' * bool(reason)}{reason}. Name the store that was scored with --cutouts."
         )
+
+
+def check_was_scored(store: CutoutStore | None, file: ScoredFile) -> None:
+    """Refuse other cutouts than those that were scored where latents are predicted again.
+
+    Raises
+    ------
+    CutoutError
+    """
+    told = file.footer.get("cutouts")
+    wanted = told.get("sha256") if isinstance(told, dict) else None
+    if stores_latents(file.schema) or store is None or wanted in (None, store.sha256):
+        return
+    raise CutoutError(
+        f"{store.path}: is not the store that was scored, and the rows of {file.path} are slim, so "
+        "that spectra must be predicted again from it. Name that store with --cutouts."
+    )
 
 
 def latent_posterior(

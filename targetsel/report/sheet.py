@@ -15,17 +15,21 @@ from targetsel.imaging.store import CutoutStore
 from targetsel.plots import Axes, matplotlib
 from targetsel.plots import Figure as Canvas
 from targetsel.report.canvas import COLOURS, NO_DATE, STYLE, check_suffix
-from targetsel.report.latents import check_store, ensemble_as_scored, latent_posterior
+from targetsel.report.latents import (
+    check_store,
+    check_was_scored,
+    ensemble_as_scored,
+    latent_posterior,
+)
 from targetsel.scored.columns import LATENTS
 from targetsel.scored.file import ScoredFile
 from targetsel.scored.simulated_training import caution_in
-from targetsel.scored.slim import is_slim
 from targetsel.scoring.ensemble import Ensemble
 from targetsel.selection.target_list import TargetList
-from targetsel.tables.any_format import table_reader
+from targetsel.sky.positions import check_same_places
+from targetsel.tables.columns import floats
 from targetsel.tables.files import written_beside
 from targetsel.tables.ids import matched
-from targetsel.tables.parquet import footer_in
 from targetsel.tasks import task
 
 COLUMNS, ROWS = 3, 8
@@ -41,11 +45,17 @@ class Listed:
     Attributes
     ----------
     source_id : ndarray, shape (N,)
+    position : tuple of two ndarrays, shape (N,)
+        Their ra and dec [deg].
     words : list of N strings
+    name : str
+        Of the list, for errors.
     """
 
     source_id: np.ndarray
+    position: tuple[np.ndarray, np.ndarray]
     words: list[str]
+    name: str
 
     @classmethod
     def of(cls, targets: TargetList) -> Listed:
@@ -56,7 +66,8 @@ class Listed:
             ", ".join(names) + ("" if p is None else f"\nP = {p:.2f}")
             for names, p in zip(classes, likely, strict=True)
         ]
-        return cls(targets.table["source_id"].to_numpy(), words)
+        ids, ra, dec = (targets.table[name].to_numpy() for name in ("source_id", "ra", "dec"))
+        return cls(ids, (ra, dec), words, str(targets.path or "the list"))
 
 
 def classes_of(targets: TargetList) -> list[list[str]]:
@@ -66,14 +77,6 @@ def classes_of(targets: TargetList) -> list[list[str]]:
         for row in np.flatnonzero(targets.of_class(name)):
             classes[row].append(name)
     return classes
-
-
-def is_scored(path: Path) -> bool:
-    """Whether a table is a scored catalog rather than a target list, which is never a folder."""
-    if path.is_dir():
-        return True
-    with table_reader(path) as file:
-        return "member_mean" in file.schema.names or is_slim(footer_in(file.footer_entries))
 
 
 def draw_sheet(
@@ -104,6 +107,7 @@ def draw_sheet(
     with ScoredFile(scored, ["status"]) as file:
         ensemble = ensemble_as_scored(file, ensemble)
         check_store(store, ensemble)
+        check_was_scored(store, file)
         listed = None if targets == scored else Listed.of(TargetList.read(targets))
         n = len(file) if listed is None else len(listed.source_id)
         foot = _foot(store, file)
@@ -136,41 +140,79 @@ def blocks(
 ) -> Iterator[tuple[pa.Table, list[str]]]:
     """Rows of the scored file in the order of a list, some at a time, with their words.
 
+    Only the row groups that hold sources of the list are read.
+
     Parameters
     ----------
     file : ScoredFile
     listed : Listed or None
         None: the file's own order.
     names : sequence of str
-        Columns to read; the first is that of the ids.
+        Columns to read.
     rows : int
         So many rows at a time, at most.
 
     Raises
     ------
     CatalogError
-        If the file lacks a source of the list.
+        If the file lacks a source of the list, has it more than once, or at another place.
     """
     if listed is None:
         for table in file.tables(names, rows):
             yield table, [""] * table.num_rows
         return
-    for start in range(0, len(listed.source_id), rows):
-        wanted = listed.source_id[start : start + rows]
-        found, places = [], []
-        for table in file.tables(names):
-            place = matched(table.column(0).to_numpy(), wanted)
-            found.append(table.filter(pa.array(place >= 0)))
-            places.append(place[place >= 0])
-        at = np.concatenate(places)
-        if len(at) < len(wanted):
-            lost = wanted[np.setdiff1d(np.arange(len(wanted)), at)[0]]
+    places = _rows_in(file, listed)
+    for start in range(0, len(places), rows):
+        part = slice(start, start + rows)
+        yield _rows_of(file, places[part], names), listed.words[part]
+
+
+def _rows_in(file: ScoredFile, listed: Listed) -> np.ndarray:
+    """The row of each source of a list in the scored file, shape (N,)."""
+    places = np.full(len(listed.source_id), -1)
+    ra, dec = (np.full(len(places), np.nan) for _ in range(2))
+    first = 0
+    for table in file.tables([file.names[name] for name in ("source_id", "ra", "dec")]):
+        at = matched(table.column(0).to_numpy(), listed.source_id)
+        rows = np.flatnonzero(at >= 0)
+        again = rows[(places[at[rows]] >= 0) | _repeats(at[rows])]
+        if len(again):
             raise CatalogError(
-                f"{file.path}: has no source '{lost}' of the list. Name the scored catalog that "
-                "the list was selected from with --scored."
+                f"{file.path}: the source '{table.column(0)[int(again[0])]}' is there more than "
+                "once. Remove the repeated rows, or score the catalog again."
             )
-        words = listed.words[start : start + rows]
-        yield pa.concat_tables(found).take(pa.array(np.argsort(at, kind="stable"))), words
+        places[at[rows]] = first + rows
+        ra[at[rows]], dec[at[rows]] = (floats(table.column(k))[rows] for k in (1, 2))
+        first += table.num_rows
+    if (places < 0).any():
+        raise CatalogError(
+            f"{file.path}: has no source '{listed.source_id[places < 0][0]}' of the list, and "
+            f"lacks {int((places < 0).sum()):,} of its {len(places):,}. Name the scored catalog "
+            "that the list was selected from with --scored."
+        )
+    check_same_places(listed.source_id, listed.position, (ra, dec), listed.name, file.path)
+    return places
+
+
+def _repeats(values: np.ndarray) -> np.ndarray:
+    """Whether each value was there before, shape (N,)."""
+    again = np.ones(len(values), dtype=bool)
+    again[np.unique(values, return_index=True)[1]] = False
+    return again
+
+
+def _rows_of(file: ScoredFile, places: np.ndarray, names: Sequence[str]) -> pa.Table:
+    """Rows of the scored file, in this order."""
+    ends = np.cumsum(file.group_sizes)
+    group = np.searchsorted(ends, places, side="right")
+    found, order = [], []
+    for each in np.unique(group):
+        mine = np.flatnonzero(group == each)
+        start = ends[each] - file.group_sizes[each]
+        table = file.read(names, [int(each)])
+        found.append(table.take(pa.array(places[mine] - start)))
+        order.append(mine)
+    return pa.concat_tables(found).take(pa.array(np.argsort(np.concatenate(order))))
 
 
 def _page(

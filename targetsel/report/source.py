@@ -19,7 +19,12 @@ from targetsel.photometry.columns import CatalogPhotometry
 from targetsel.plots import Axes, matplotlib
 from targetsel.plots import Figure as Canvas
 from targetsel.report.canvas import COLOURS, STYLE, check_suffix, write_canvas
-from targetsel.report.latents import check_store, ensemble_as_scored, latent_posterior
+from targetsel.report.latents import (
+    check_store,
+    check_was_scored,
+    ensemble_as_scored,
+    latent_posterior,
+)
 from targetsel.report.photometry import REDSHIFTS, first_of
 from targetsel.rules.rules import Rules
 from targetsel.scored.file import ScoredFile
@@ -89,6 +94,7 @@ def draw_source(
     with ScoredFile(scored, ["status"]) as file:
         ensemble = ensemble_as_scored(file, ensemble)
         check_store(store, ensemble)
+        check_was_scored(store, file)
         table = file.row_of(source_id)
         own_id, ra, dec = (
             table[file.names[each]].to_numpy() for each in ("source_id", "ra", "dec")

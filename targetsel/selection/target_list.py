@@ -550,7 +550,7 @@ def provenance(
     values : mapping, optional
         The quantiles of the catalog that the plan names, as far as they are known.
     """
-    scored = footer(schema)
+    scored, kept = footer(schema), ("catalog", "cutouts", "ensemble", "calibration", "images")
     quantiles = {text: (values or {}).get(each) for each, text in wanted.quantiles.items()}
     return {
         "format": FORMAT,
@@ -563,7 +563,7 @@ def provenance(
         "files": dict(sorted(wanted.files.items())),
         "bits": {each.name: each.bit for each in rules.classes},
         "priority_direction": "higher_is_better",
-        **{key: scored.get(key) for key in ("catalog", "ensemble", "calibration", "images")},
+        **{key: scored.get(key) for key in kept},
         **({CAUTION: caution_in(scored)} if caution_in(scored) else {}),
         "catalog_quantiles": {
             text: value if value is not None and np.isfinite(value) else None
