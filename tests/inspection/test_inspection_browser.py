@@ -196,6 +196,19 @@ def test_nothing_is_wider_than_the_window(page, browse, size):
     assert browser.execute_script(wide) <= 0
 
 
+def test_a_dark_page_is_printed_in_colours_for_paper(page, browse):
+    browser = ready(browse(page.path))
+    dark = {"features": [{"name": "prefers-color-scheme", "value": "dark"}]}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", dark)
+    colours = "return [colour('--back'), plot.plot.axes[0].stroke()]"
+    until(lambda: browser.execute_script(colours) == ["#14171a", "#ececec"])
+    browser.execute_script("window.inPrint = []; addEventListener('beforeprint', () => {"
+        "inPrint.push(colour('--back'), plot.plot.axes[0].stroke()); });")  # fmt: skip
+    browser.execute_cdp_cmd("Page.printToPDF", {})
+    assert browser.execute_script("return window.inPrint") == ["#ffffff", "#1a1a1a"]
+    until(lambda: browser.execute_script(colours) == ["#14171a", "#ececec"])
+
+
 def test_every_field_and_button_has_a_name(page, browse):
     browser = ready(browse(page.path))
     fields = browser.find_elements(

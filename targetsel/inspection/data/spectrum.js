@@ -18,6 +18,9 @@ class SpectrumPlot {
     this.observed = false; this.zoomed = -1; this.target = null; this.plot = null;
     new ResizeObserver(() => this.resize()).observe(place);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw());
+    for (const [event, is] of [["beforeprint", true], ["afterprint", false]]) addEventListener(event, () => {
+      document.documentElement.toggleAttribute("data-print", is); this.draw();  // on paper, which is white
+    });
   }
   get stretch() {
     const target = this.target, z = target.measured ? target.measured.z : target.z;
