@@ -1,6 +1,6 @@
 """Functions that only rules have: of posteriors, catalogs, bits and files on the sky.
 
-Each is a `RuleFunction`; with those of nights and of arithmetic they make up `FUNCTIONS`.
+Each is a `RuleFunction`; with those of cells, of nights and of arithmetic they make up `FUNCTIONS`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from targetsel.expressions.units import ANY_UNIT, DEG, MAG, PURE, Unit
 from targetsel.photometry.flux import AB_ZERO_POINT, NANOMAGGY_ZERO_POINT
 from targetsel.rules import formula as f
 from targetsel.rules.calls import CallContext, RuleFunction
+from targetsel.rules.cells import OF_CELLS
 from targetsel.rules.columns import STATISTICS, CatalogColumns, footer
 from targetsel.rules.formula import TypedExpression
 from targetsel.rules.nights import OF_NIGHTS
@@ -274,6 +275,6 @@ _OF_RULES = (
     ),
 )
 FUNCTIONS: dict[str, Function] = {
-    **{each.name: each for each in (*_OF_RULES, *OF_NIGHTS)},
+    **{each.name: each for each in (*_OF_RULES, *OF_CELLS, *OF_NIGHTS)},
     **ARITHMETIC,
 }

@@ -19,7 +19,9 @@ For each class:
 The first seven judge every source by itself: here they become conditions, which are counted in
 another order, those on the catalog alone first (`catalog_part`). The last four compare members
 with one another (`limits`); the best have the largest ``rank``, those without a rank come
-last, and the hash breaks ties (with ``by: hash``, only the hash decides in steps 9 to 11).
+last, and the hash breaks ties (with ``by: hash``, only the hash decides in steps 9 to 11). A rank
+by ``information()`` shrinks with every better member of the same cell among those that step 9 has
+left, so that no cell takes all places.
 
 Across classes: a target carries the bits of all its classes; `priority`, `program` and
 `probability` are those of its class of highest priority, the lowest bit among equals.
@@ -42,7 +44,7 @@ from targetsel.expressions.grammar import unwrapped
 from targetsel.feature_cells.columns import CELL
 from targetsel.rules import formula as f
 from targetsel.rules.binding import Binder
-from targetsel.rules.cells import cell_column
+from targetsel.rules.cells import cell_column, check_proportional
 from targetsel.rules.columns import CatalogColumns
 from targetsel.rules.rule_file import Exclusion, Preamble, TargetClass
 from targetsel.rules.rules import Rules
@@ -223,6 +225,7 @@ def _class_formulas(
     for exclusion in (*target_class.preamble.exclude, *target_class.exclude):
         conditions.append(_not_excluded(exclusion, reader))
     rank = reader.number(target_class.rank) if target_class.rank is not None else None
+    check_proportional(rank, target_class.rank)
     conditions += _not_known(target_class, conditions, (priority, rank), reader)
     conditions += _sampled(target_class, reader)
     _check_inclusion(target_class, reader.columns)

@@ -12,7 +12,8 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 
-from targetsel.feature_cells.columns import CELL, cell_numbers
+from targetsel.feature_cells.columns import CELL, CELL_KNOWN, cell_numbers, diminished
+from targetsel.rules.cells import has_information
 from targetsel.rules.plan import ClassFormulas
 from targetsel.rules.rule_file import TargetClass
 from targetsel.rules.rules import Rules
@@ -45,18 +46,21 @@ MEMBER = np.dtype(
         ("ra", np.float64),  # [deg]
         ("dec", np.float64),  # [deg]
         ("cell", np.int64),  # -1 where it is in none, and where the class does not ask
+        ("known", np.int64),  # spectra of the cell, where the class goes by `information`
     ]
 )
 
 
 def members_of(
-    membership: Membership, c: int, seed: int, first_row: int, with_cells: bool = False
+    membership: Membership, c: int, seed: int, first_row: int, of_cells: Sequence[str] = ()
 ) -> np.ndarray:
-    """The members of class number `c`, of type `MEMBER`, rows counted from `first_row`."""
+    """The members of class number `c`, of type `MEMBER`, rows counted from `first_row`.
+
+    `of_cells` names the columns of cells that are to be read.
+    """
     rows = np.flatnonzero(membership.selected[:, c])
     names = column_names(membership.sources.schema)
-    cell = [CELL.name] if with_cells else []
-    wanted = [*dict.fromkeys([*names.values(), "_healpix_29", *cell])]
+    wanted = [*dict.fromkeys([*names.values(), "_healpix_29", *of_cells])]
     sources = membership.sources.select(wanted).take(pa.array(rows, pa.int64()))
     ids = sources[names["source_id"]].to_numpy()
     members = np.empty(len(rows), MEMBER)
@@ -68,14 +72,29 @@ def members_of(
     members["healpix"] = sources["_healpix_29"].to_numpy()
     for role in ("ra", "dec"):
         members[role] = floats(sources[names[role]])
-    members["cell"] = cell_numbers(sources) if with_cells else -1
+    members["cell"] = cell_numbers(sources) if CELL.name in of_cells else -1
+    known = CELL_KNOWN.name
+    members["known"] = np.nan_to_num(floats(sources[known])) if known in of_cells else 0
     return members
+
+
+def by_turns(members: np.ndarray) -> np.ndarray:
+    """Members, best first, in the order of a rank that shrinks with every one of their cell."""
+    rank = members["rank"]
+    less = diminished(members["known"], _place_in_group(members["cell"]))
+    turned = members.copy()
+    turned["rank"] = np.where(rank > 0, rank * less, rank)
+    return members[_order(turned)]
 
 
 def best_first(members: np.ndarray, by: str = "rank") -> np.ndarray:
     """The members in the order of preference, by "rank" or "hash"."""
+    return members[_order(members, by)]
+
+
+def _order(members: np.ndarray, by: str = "rank") -> np.ndarray:
     rank = members["rank"] if by == "rank" else np.zeros(len(members))
-    return members[np.lexsort((members["target_id"], -members["tie_break"], -rank))]
+    return np.lexsort((members["target_id"], -members["tie_break"], -rank))
 
 
 def _of_best_rank(members: np.ndarray, n: int) -> np.ndarray:
@@ -105,8 +124,11 @@ class ClassLimits:
         without a random share.
     """
 
-    def __init__(self, target_class: TargetClass, region: Region | None = None) -> None:
+    def __init__(
+        self, target_class: TargetClass, region: Region | None = None, takes_turns: bool = False
+    ) -> None:
         self.rules = target_class
+        self.takes_turns = takes_turns and target_class.limit.by == "rank"
         self.region = region
         self.copies = np.empty((0, 2), dtype=np.int64)
         self.random: RandomPlaces | None = None
@@ -123,9 +145,11 @@ class ClassLimits:
         return bool(self.rules.limit) or self.rules.dedup is not None
 
     @property
-    def needs_cells(self) -> bool:
-        """Whether the cells of members matter."""
-        return self.rules.limit.per_cell is not None
+    def of_cells(self) -> list[str]:
+        """The columns of cells that matter."""
+        if self.takes_turns:
+            return [CELL.name, CELL_KNOWN.name]
+        return [CELL.name] if self.rules.limit.per_cell is not None else []
 
     def add(self, members: np.ndarray) -> None:
         """Take these members, of type `MEMBER`, into account."""
@@ -138,13 +162,13 @@ class ClassLimits:
     def _thin(self, members: np.ndarray) -> None:
         """Keep only those of the members that may be kept in the end."""
         limit = self.rules.limit
-        if limit.per_deg2 is not None and limit.per_cell is not None:
+        if limit.per_deg2 is not None and self.of_cells:
             # A member that its cell leaves out comes back if a better one leaves out, in its
             # pixel, another of that cell; so only pixels can decide before all are there.
             best = self._of_pixels(best_first(members, limit.by))
         else:
             best, lucky = self._chosen(members)
-            if limit.by == "rank" and len(best) == limit.total:
+            if limit.by == "rank" and not self.takes_turns and len(best) == limit.total:
                 self._least = best["rank"].min()
             best = np.concatenate([best, lucky])
         self._pieces = [best]
@@ -206,12 +230,14 @@ class ClassLimits:
         if not limit:
             return members
         total = None if limit.total is None else limit.total - self._n_random
-        only_total = limit.per_deg2 is None and limit.per_cell is None
+        only_total = limit.per_deg2 is None and not self.of_cells
         if limit.by == "rank" and only_total and total:
             members = _of_best_rank(members, total)
             if len(members) <= total:
                 return members
         members = self._of_pixels(best_first(members, limit.by))
+        if self.takes_turns:
+            members = by_turns(members)
         if limit.per_cell is not None:
             members = members[_place_in_group(members["cell"]) < limit.per_cell]
         return members[:total]
@@ -275,7 +301,7 @@ class Limits:
         self._n_left = 0
         self.overlaps: Counter[tuple[str, ...]] = Counter()
         self._classes = [
-            ClassLimits(each, formulas.region)
+            ClassLimits(each, formulas.region, has_information(formulas.rank))
             for each, formulas in zip(rules.classes, classes, strict=True)
         ]
 
@@ -290,7 +316,7 @@ class Limits:
         for c, each in enumerate(self._classes):
             if each.active:
                 seed = each.rules.preamble.seed
-                each.add(members_of(left, c, seed, self._n_left, each.needs_cells))
+                each.add(members_of(left, c, seed, self._n_left, each.of_cells))
         self._n_left += len(left)
         return left
 

@@ -6,6 +6,7 @@ import pyarrow.csv
 import pytest
 from astropy.table import Table
 
+from targetsel.feature_cells.columns import COLUMNS as CELL_COLUMNS
 from targetsel.rules.checking import check
 from targetsel.rules.columns import footer
 from targetsel.rules.formatting import formatted
@@ -130,6 +131,7 @@ OF_CATALOG = pa.schema(
         *(described(f"flux_{band}", pa.float32(), "nJy") for band in "gr"),
         pa.field("maskbits", pa.int32()),
         pa.field("type", pa.string()),
+        *(each.field for each in CELL_COLUMNS),
     ]
 )
 EXAMPLES = [each for entries in sections().values() for each in entries]

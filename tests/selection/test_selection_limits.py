@@ -13,7 +13,7 @@ from targetsel.sky.catalog import Catalog
 from targetsel.sky.positions import DEEPEST, Region
 
 
-def members(rank, ra=None, dec=None, tie_break=None, cell=None) -> np.ndarray:
+def members(rank, ra=None, dec=None, tie_break=None, cell=None, known=0) -> np.ndarray:
     n = len(rank)
     cell = np.full(n, -1) if cell is None else np.asarray(cell)
     ra = np.zeros(n) if ra is None else np.asarray(ra, dtype=float)
@@ -33,6 +33,7 @@ def members(rank, ra=None, dec=None, tie_break=None, cell=None) -> np.ndarray:
         ra,
         dec,
         cell,
+        np.broadcast_to(known, n),
     )
     return np.rec.fromarrays(columns, dtype=MEMBER)
 
@@ -64,6 +65,29 @@ def test_each_cell_keeps_its_best_and_sources_without_a_cell_count_as_one_more()
     assert kept_of(some, per_cell=1) == [0, 1, 6]
     assert kept_of(some, per_cell=2) == [0, 1, 2, 5, 6]
     assert kept_of(some, per_cell=2, by="hash") == [0, 2, 3, 5, 6]
+
+
+def turns_of(all_members, **limit) -> list[int]:
+    limits = ClassLimits(target_class(**limit), takes_turns=True)
+    limits.add(all_members)
+    return limits.kept().tolist()
+
+
+def test_a_rank_that_shrinks_with_every_target_of_a_cell_lets_cells_take_turns():
+    # Of equal cells, the first without spectra: 1/2, 1/6, 1/12, ...; the second with one: 1/6, ...
+    known = np.array([0, 0, 0, 0, 1, 1, 1])
+    some = members(1 / ((known + 1) * (known + 2)), cell=known, known=known)
+    assert turns_of(some, total=1) == [3]
+    assert turns_of(some, total=3) == [2, 3, 6]
+    assert turns_of(some, total=5) == [1, 2, 3, 5, 6]
+    assert turns_of(some, total=5, per_cell=2) == [2, 3, 5, 6]
+    assert kept_of(some, total=3) == [1, 2, 3]
+
+
+def test_within_a_cell_the_larger_rank_goes_first_and_pays_the_least():
+    some = members([1.0, 4.0, 1.9, np.nan], cell=[0, 0, 1, -1])
+    assert turns_of(some, total=2) == [1, 2]
+    assert turns_of(some, total=4) == [0, 1, 2, 3]
 
 
 def test_pixels_decide_before_cells_and_cells_before_the_total():
@@ -168,7 +192,7 @@ def test_outcome_does_not_depend_on_order_or_pieces(data):
         st.lists(st.sampled_from([10.0, 10.0002, 10.0004, 200.0]), min_size=n, max_size=n)
     )
     cell = data.draw(st.lists(st.sampled_from([-1, 0, 1]), min_size=n, max_size=n))
-    everyone = members(rank, ra, cell=cell)
+    everyone = members(rank, ra, cell=cell, known=np.array(cell) + 1)
     limit = data.draw(
         st.sampled_from(
             [
@@ -188,7 +212,8 @@ def test_outcome_does_not_depend_on_order_or_pieces(data):
     if limit and "random" not in limit:
         limit = {**limit, "by": data.draw(st.sampled_from(["rank", "hash"]))}
     rules = target_class(data.draw(st.sampled_from([None, 1 / 3600])), **limit)
-    whole, parts = ClassLimits(rules), ClassLimits(rules)
+    by_turns = data.draw(st.booleans())
+    whole, parts = (ClassLimits(rules, takes_turns=by_turns) for _ in range(2))
     whole.add(everyone)
     before, module.ROWS_BEFORE_THINNING = module.ROWS_BEFORE_THINNING, 4
     parts._enough = 4
