@@ -68,7 +68,7 @@ def lint_rules(rules: AnyPath, catalog: AnyPath | None = None) -> Findings:
     rules : str or Path
         A file, or the name of a shipped one.
     catalog : str or Path, optional
-        Scored catalog whose columns, units and texts are known.
+        Catalog, scored or not, whose columns, units and texts are known.
 
     Returns
     -------

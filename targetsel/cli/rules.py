@@ -34,7 +34,7 @@ FilesArgument = Annotated[
     list[str], typer.Argument(metavar="RULES", help="Rule files, or names of shipped ones.")
 ]
 ScoredOption = Annotated[
-    Path | None, typer.Option("--catalog", help="Scored catalog whose columns are known.")
+    Path | None, typer.Option("--catalog", help="Catalog, scored or not, whose columns are known.")
 ]
 
 

@@ -42,7 +42,13 @@ from targetsel.spectra.proxies import (
 )
 from targetsel.spectrographs.continuum import Magnitudes
 from targetsel.spectrographs.following import CONTINUUM, NOTE, REDDENING, Following
-from targetsel.spectrographs.lines import QUANTITIES, Line, ObservedLine, chosen_lines
+from targetsel.spectrographs.lines import (
+    OBSERVED_UNITS,
+    QUANTITIES,
+    Line,
+    ObservedLine,
+    chosen_lines,
+)
 from targetsel.spectrographs.spectrograph import LONGEST, Exposure, Spectrograph, share_in_fiber
 from targetsel.tables.any_form import AnyTable, paths_in
 from targetsel.tables.columns import NEVER, Column, arrow_column, floats, schema_of
@@ -52,7 +58,6 @@ from targetsel.tasks import tracked
 
 STATUS = "observed_status"
 _PERCENTILES = tuple(each for each in SUMMARIES if each[3] is not None)
-_UNITS = {"lineflux": "erg.s**-1.cm**-2", "snr": "", "exposure_time": "s"}
 _UCDS = {
     "lineflux": "phot.flux;spect.line",
     "snr": "stat.snr;spect.line",
@@ -425,7 +430,7 @@ def observed_columns(
         ]  # fmt: skip
         for quantity in QUANTITIES:
             name, about = f"{quantity}_{line.name}", _about(quantity, line, exposure)
-            unit, ucd = _UNITS[quantity], _UCDS[quantity]
+            unit, ucd = OBSERVED_UNITS[quantity], _UCDS[quantity]
             columns += [
                 Column(name + end, f32, unit, form.format(ucd), f"{kind} of {about}", UNKNOWN)
                 for end, kind, form, _ in _PERCENTILES

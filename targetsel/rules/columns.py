@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -18,15 +19,18 @@ from targetsel.scored.columns import (
     CATALOG,
     column_names,
     is_scored,
+    posterior_columns,
     predicts_redshift,
     ranges,
     scored_columns,
 )
 from targetsel.scored.known_columns import COLUMNS as KNOWN_COLUMNS
+from targetsel.spectra.lines import PREDICTABLE, PROXIES
 from targetsel.spectra.photoz import PHOTOZ
 from targetsel.spectra.proxies import proxy_names
 from targetsel.spectrographs.following import Following, stored_following
-from targetsel.tables.columns import ANYTHING, schema_of, unit_of
+from targetsel.spectrographs.lines import OBSERVED_UNITS
+from targetsel.tables.columns import ANYTHING, Column, schema_of, unit_of
 from targetsel.tables.parquet import footer_in
 from targetsel.tables.types import is_bytes, is_number, is_text
 
@@ -148,14 +152,15 @@ class UnseenColumns(CatalogColumns):
     """Columns without a catalog: those that every scored file has, and any other name.
 
     The first use of such a name says whether its column holds numbers, true and false, or text.
-    P() may ask for `photoz`, which ensembles that know redshifts predict; elsewhere that name may
-    be a column of the catalog's own.
+    P() may ask for `photoz`, which ensembles that know redshifts predict, and for what `observe`
+    predicts of lines, such as `snr_halpha`; elsewhere these may be columns of the catalog's own.
     """
 
     def __init__(self) -> None:
         columns = [*CATALOG, *scored_columns(1, 1, redshift=True), *KNOWN_COLUMNS]
-        super().__init__(schema_of(columns))
+        super().__init__(schema_of([*columns, *_of_observed_lines()]))
         always = {each.name for each in (*CATALOG, *scored_columns(1, 1), *KNOWN_COLUMNS)}
+        self.expected = self.names  # also of redshifts and of `observe`
         self.names = tuple(name for name in self.names if name in always)
         self._used: dict[str, tuple[str, SourceLocation]] = {}
 
@@ -193,6 +198,20 @@ class UnseenColumns(CatalogColumns):
         if kind == "text":
             return TypedExpression(column, kind)
         return TypedExpression(f.Flag(column), kind)
+
+
+def _of_observed_lines() -> Iterator[Column]:
+    """The columns that `observe` adds for each line."""
+    before = [*PREDICTABLE]
+    for line in (name.removeprefix("ew_") for name in PROXIES if name.startswith("ew_")):
+        yield Column(f"wavelength_{line}", pa.float32(), "Angstrom")
+        for place in ("in_range", "clear_of_sky"):
+            yield Column(f"{place}_{line}", pa.float32())
+        for quantity, unit in OBSERVED_UNITS.items():
+            name = f"{quantity}_{line}"
+            yield Column(name, pa.float32(), unit)
+            yield from posterior_columns(name, "", unit, tuple(before))
+            before.append(name)
 
 
 _USES = {"number": "a number", "condition": "a condition", "text": "text"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -10,13 +11,16 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from targetsel.errors import CatalogError
 from targetsel.rules.columns import CatalogColumns
 from targetsel.rules.lint import STRANGE
 from targetsel.scored.columns import is_scored
 from targetsel.scored.file import ScoredFile
 from targetsel.scored.known_columns import with_known
+from targetsel.sky.catalog import HEALPIX, CatalogFile
 from targetsel.tables.columns import floats
 from targetsel.tables.formats import open_table
+from targetsel.tables.parquet import FOOTER_KEY
 from targetsel.tables.text import texts_in
 
 ROWS_AT_A_TIME = 262_144
@@ -80,8 +84,13 @@ def rule_columns(catalog: Path) -> tuple[RuleColumn, ...]:
 
 
 def facts_of(catalog: Path) -> tuple[pa.Schema, float | None]:
-    """The schema of a scored catalog, with what files of known spectra add, and the share of its
-    sources with low typicality."""
+    """The schema of a catalog, with what files of known spectra add, and the share of its sources
+    with low typicality, if it is scored."""
+    if (unscored := _unscored(catalog)) is not None:
+        fields = with_known(unscored.schema)
+        own = json.dumps({"columns": dict(unscored.columns)}).encode()
+        metadata = {**(fields.metadata or {}), FOOTER_KEY: own}
+        return fields.append(HEALPIX).with_metadata(metadata), None
     with ScoredFile(catalog) as file:
         schema = with_known(file.schema)
         if "typicality" not in schema.names:
@@ -92,14 +101,31 @@ def facts_of(catalog: Path) -> tuple[pa.Schema, float | None]:
     return schema, float((known < STRANGE).mean()) if len(known) else 0.0
 
 
+def _unscored(catalog: Path) -> CatalogFile | None:
+    """A catalog without scores; None of one with them, and of what is neither."""
+    if catalog.is_dir():
+        return None
+    try:
+        return None if is_scored(open_table(catalog).schema) else CatalogFile.open(catalog)
+    except CatalogError:
+        if ".csv" in catalog.suffixes:
+            raise
+        return None  # opened as a scored one, it says what it is
+
+
 def texts_of(catalog: Path) -> Callable[[str], list[str] | None]:
-    """Gives the texts that a column of a scored catalog holds, by its name; None if they are many.
+    """Gives the texts that a column of a catalog holds, by its name; None if they are many.
 
     Each column is read once.
     """
 
+    unscored = _unscored(catalog)
+
     @cache
     def texts(name: str) -> list[str] | None:
+        if unscored is not None:
+            batches = open_table(catalog).batches(ROWS_AT_A_TIME, [name])
+            return texts_in((batch.column(0) for batch in batches), MOST_TEXTS)
         with ScoredFile(catalog) as file:
             return file.texts(name, MOST_TEXTS)
 

@@ -53,9 +53,11 @@ def _probability(binder: CallContext, node: Branch) -> TypedExpression:
         names = sorted(column.name for column in f.columns(condition))
         subject = " and ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
         verb = "are" if names[1:] else "is"
+        first, known = names[0] if names else "", binder.columns.proxies
+        always = [name for name in known if name in binder.columns.names]
         raise node.place.error(
             f"P() needs at least one predicted quantity; {subject} {verb} none."
-            + did_you_mean(names[0] if names else "", binder.columns.proxies)
+            + (did_you_mean(first, always) or did_you_mean(first, known))
         )
     return TypedExpression(f.Probability(condition), "probability")
 

@@ -278,8 +278,8 @@ def _misspelt_names(rules: Rules, columns: CatalogColumns) -> Iterator[Remark]:
     """Names that resemble those of columns of every scored file, without a catalog to check."""
     if not isinstance(columns, UnseenColumns):
         return
-    long_names = [name for name in columns.names if len(name) > 4]  # `ra` is close to too many
-    hints = dict.fromkeys(columns.names, "")
+    long_names = [name for name in columns.expected if len(name) > 4]  # `ra` is close to too many
+    hints = dict.fromkeys(columns.expected, "")
     for each in rules.classes:
         define = each.preamble.define
         nodes = [*each.where, *define.values(), *([each.rank] if each.rank is not None else [])]

@@ -31,7 +31,8 @@ from targetsel.spectrographs.spectrograph import (
     signal_to_noise,
 )
 
-QUANTITIES = ("lineflux", "snr", "exposure_time")
+OBSERVED_UNITS = {"lineflux": "erg.s**-1.cm**-2", "snr": "", "exposure_time": "s"}
+QUANTITIES = tuple(OBSERVED_UNITS)
 SKY_LINES_END = 9010.0  # [Angstrom]; beyond, we have no list
 _SKY_LINES_IN_AIR = (
     *(5577.338, 5889.953, 5895.923, 6300.304, 6363.780),
