@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +11,7 @@ from targetsel.errors import TargetselError
 from targetsel.rules import formula as f
 from targetsel.rules.plan import ClassFormulas, plan
 from targetsel.selection.claims import comes_true
+from targetsel.selection.inclusion import inclusion_column
 from targetsel.selection.sources import Sources
 from targetsel.selection.target_list import TargetList, rules_of
 from targetsel.spectra.lines import PREDICTABLE, UNITS
@@ -44,7 +45,7 @@ def claims_of(
     names = [str(each) for each in targets.footer.get("bits", {})]
     if "rules_files" not in targets.footer:
         return {}, dict.fromkeys(names, "the list has lost its rules")
-    scored = as_scored(targets.table)
+    scored = as_scored(_without_inclusion(targets.table, names))
     try:
         classes = _classes(targets, scored)
     except TargetselError as error:
@@ -65,6 +66,12 @@ def claims_of(
         true = comes_true(each.truth, Sources(scored), measured)
         claims[each.name] = np.where(known, true.astype(np.float64), np.nan)
     return claims, untested
+
+
+def _without_inclusion(table: pa.Table, classes: Sequence[str]) -> pa.Table:
+    """The list without what its classes' limits stated of it, which is no column of a catalog."""
+    stated = {inclusion_column(name).name for name in classes}
+    return table.select([name for name in table.column_names if name not in stated])
 
 
 def as_scored(table: pa.Table) -> pa.Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +20,34 @@ BEGINNING = "inclusion_"
 MADE_BY = "'targetsel selection-function'"
 
 
-def inclusion_of(targets: TargetList, path: Path | None) -> tuple[np.ndarray, bool]:
-    """The probability that each target was chosen, shape (M,), and whether it is stated.
+@dataclass(frozen=True)
+class StatedInclusion:
+    """The probabilities with which M targets were chosen.
 
-    A column ``inclusion_CLASS`` of the file, or else of the list, states it for the targets of
+    Attributes
+    ----------
+    of_class : ndarray, shape (M,)
+        By the class that a target is observed for, its program.
+    of_any : ndarray, shape (M,)
+        By any of the classes that it is a candidate of, which choose independently.
+    known : bool
+        Whether something states them; they are 1 otherwise.
+    """
+
+    of_class: np.ndarray
+    of_any: np.ndarray
+    known: bool
+
+    @classmethod
+    def none(cls, n: int) -> StatedInclusion:
+        """That of a list of n targets that states none."""
+        return cls(np.ones(n), np.ones(n), False)
+
+
+def inclusion_of(targets: TargetList, path: Path | None) -> StatedInclusion:
+    """The probability that each of M targets was chosen.
+
+    A column ``inclusion_CLASS`` of the file, or else of the list, states it for the candidates of
     that class; it is 1 where nothing does.
 
     Raises
@@ -36,29 +61,36 @@ def inclusion_of(targets: TargetList, path: Path | None) -> tuple[np.ndarray, bo
         table, rows, place = own, np.arange(len(own)), "the list"
     else:
         table, rows, place = _inclusion_table(path, targets)
-    found = np.ones(len(own))
     names = [name for name in table.column_names if name.startswith(BEGINNING)]
     if not names and path is None:
-        return found, False
+        return StatedInclusion.none(len(own))
     program = np.array(own["program"].to_pylist(), dtype=object)
-    for name in sorted({f"{BEGINNING}{each}" for each in program.tolist()}):
+    of_class, missed = np.ones(len(own)), np.ones(len(own))
+    for name in sorted({f"{BEGINNING}{each}" for each in targets.footer.get("bits", program)}):
         here = program == name.removeprefix(BEGINNING)
-        if name not in names and path is None:
-            continue  # a list states that of classes with a random share alone
         if name not in names:
-            raise CatalogError(
-                f"{place}: has no column '{name}', though the list has such targets. Write it with "
-                f"{MADE_BY} by the rules of this list."
-            )
-        values = floats(table[name])[rows[here]]
-        if (wrong := ~((values > 0) & (values <= 1))).any():
-            raise CatalogError(
-                f"{place}, column '{name}': is {values[wrong][0]:g} for {int(wrong.sum()):,} "
-                f"targets; expected a probability above 0 and up to 1. Write it anew with "
-                f"{MADE_BY}."
-            )
-        found[here] = values
-    return found, True
+            if here.any() and path is not None:
+                raise CatalogError(
+                    f"{place}: has no column '{name}', though the list has such targets. Write it "
+                    f"with {MADE_BY} by the rules of this list."
+                )
+            missed[here] = 0.0  # a list states that of classes with a random share alone
+            continue
+        values = floats(table[name])[rows]
+        _check(values, here, f"{place}, column '{name}'")
+        of_class[here] = values[here]
+        missed *= 1 - np.nan_to_num(values)
+    return StatedInclusion(of_class, 1 - missed, True)
+
+
+def _check(values: np.ndarray, own: np.ndarray, place: str) -> None:
+    """Refuse what is no probability; the targets of the class itself must have one above 0."""
+    wrong = (values < 0) | (values > 1) | (own & ~(values > 0))
+    if wrong.any():
+        raise CatalogError(
+            f"{place}: is {values[wrong][0]:g} for {int(wrong.sum()):,} targets; expected a "
+            f"probability above 0 and up to 1. Write it anew with {MADE_BY}."
+        )
 
 
 def _inclusion_table(path: Path, targets: TargetList) -> tuple[pa.Table, np.ndarray, str]:

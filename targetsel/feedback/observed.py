@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from targetsel.documents.brief import brief
 from targetsel.errors import CatalogError, HandoffError
 from targetsel.feedback.claimed import as_scored, claims_of
-from targetsel.feedback.inclusion import inclusion_of
+from targetsel.feedback.inclusion import StatedInclusion, inclusion_of
 from targetsel.feedback.redshift_column import with_redshift
 from targetsel.handoff.assignment import Assignment
 from targetsel.scored.known_spectra import (
@@ -61,11 +61,9 @@ class ObservedTargets:
         By class, whether its claim came true: 1 or 0, and NaN where that is not known.
     untested : dict of str
         By class, why its claim cannot be tested.
-    inclusion : ndarray, shape (M,)
-        The stated probability that a candidate like it was chosen; 1 where none is stated.
-    by_inclusion : bool
-        Whether inclusion probabilities are known, so that all candidates are stood for, and not
-        the list alone.
+    inclusion : StatedInclusion
+        The probability that a candidate like it was chosen. Where it is known all candidates are
+        stood for, and not the list alone.
     counts : dict of int
         Rows of the table, by what became of them.
     simulated : bool
@@ -78,8 +76,7 @@ class ObservedTargets:
     measured: Mapping[str, np.ndarray]
     claims: Mapping[str, np.ndarray]
     untested: Mapping[str, str]
-    inclusion: np.ndarray
-    by_inclusion: bool
+    inclusion: StatedInclusion
     counts: Mapping[str, int]
     simulated: bool
 
@@ -106,12 +103,24 @@ class ObservedTargets:
 
     @cached_property
     def weight(self) -> np.ndarray:
-        """Sources that each assigned target stands for, shape (M,): 1 / (chance * inclusion).
+        """Candidates of its class that each target stands for, shape (M,).
 
-        0 for targets without a fiber (Horvitz & Thompson 1952, JASA 47, 663).
+        1 / (chance * inclusion), and 0 for targets without a fiber (Horvitz & Thompson 1952, JASA
+        47, 663).
         """
+        return self._weight(self.inclusion.of_class)
+
+    @cached_property
+    def weight_of_any(self) -> np.ndarray:
+        """Candidates of any class that each target stands for, shape (M,).
+
+        A candidate of several classes, each of which could have chosen it, counts once.
+        """
+        return self._weight(self.inclusion.of_any)
+
+    def _weight(self, inclusion: np.ndarray) -> np.ndarray:
         chance = np.where(self.assigned, self.chance, 1.0)
-        return np.where(self.assigned, 1 / (chance * self.inclusion), 0.0)
+        return np.where(self.assigned, 1 / (chance * inclusion), 0.0)
 
     @property
     def only_successes(self) -> bool:
@@ -151,7 +160,7 @@ class ObservedTargets:
             raise HandoffError(
                 "the list has no targets, so nothing can come of them. Name another list."
             )
-        chances, by_inclusion = inclusion_of(targets, inclusion)
+        stated = inclusion_of(targets, inclusion)
         truth = _read_truth(table, targets)
         rows = _rows_of(truth, targets, table)
         there = rows >= 0
@@ -176,7 +185,7 @@ class ObservedTargets:
         }
         simulated = says_simulated(truth.footer) or says_simulated(targets.footer)
         found = (targets, assigned, given, success, measured, claims, untested)
-        return cls(*found, chances, by_inclusion, counts, simulated)
+        return cls(*found, stated, counts, simulated)
 
 
 def _read_truth(path: Path, targets: TargetList) -> Truth:

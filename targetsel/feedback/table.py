@@ -53,7 +53,8 @@ OUTCOMES = FileKind(
             pa.float64(),
             "",
             "stat.weight",
-            "Sources that it stands for: 1 / (chance of a fiber x inclusion); 0 without a fiber",
+            "Sources that it stands for, of the candidates of any class: 1 / (chance of a fiber x "
+            "inclusion); 0 without a fiber",
             NEVER,
         ),
         Column(TRUE, pa.float64(), "", "src.redshift", "Measured redshift", _NO_LINE, False),
@@ -89,7 +90,7 @@ def write_outcomes(
         "assigned": pa.array(observed.assigned),
         "success": pa.array(observed.success, mask=~observed.assigned),
         "claim_true": pa.array(claim == 1, mask=np.isnan(claim)),
-        "weight": pa.array(observed.weight),
+        "weight": pa.array(observed.weight_of_any),
     }
     for name, each in observed.measured.items():
         values[TRUE if name == PHOTOZ else name] = pa.array(each, from_pandas=True)
@@ -104,7 +105,7 @@ def write_outcomes(
         "format": OUTCOMES_FORMAT,
         **{key: observed.targets.footer.get(key) for key in keys},
         "assignment_given": observed.given,
-        "weights": "inclusion" if observed.by_inclusion else "list",
+        "weights": "inclusion" if observed.inclusion.known else "list",
         "rows": dict(observed.counts),
         **{kind: [_plain(each) for each in rows] for kind, rows in figures.items()},
         **(SIMULATED if observed.simulated else {}),

@@ -275,7 +275,9 @@ class ListOutcome:
                 f"{counted(beyond, 'target')} of priorities of which none got a fiber: no figure "
                 "stands for them"
             )
-        stands = "all candidates, by their inclusion" if self.observed.by_inclusion else "the list"
+        stands = (
+            "all candidates, by their inclusion" if self.observed.inclusion.known else "the list"
+        )
         about.append(f"figures stand for {stands}; intervals hold 95 %")
         if self.observed.simulated:
             about.append("these outcomes are SIMULATED")
@@ -295,7 +297,7 @@ def _class(observed: ObservedTargets, name: str, resampling: Resampling) -> Clas
     fibers = here & observed.assigned
     likely = observed.probability
     own = here & np.isfinite(likely)
-    counts = 1 / observed.inclusion
+    counts = 1 / observed.inclusion.of_class
     claim = observed.claims.get(name)
     untested = observed.untested.get(name, "" if claim is not None else "the list has lost it")
     own &= untested != NO_CLAIM  # such targets have probability 1, which is of nothing

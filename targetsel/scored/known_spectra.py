@@ -31,6 +31,7 @@ ROWS_AT_A_TIME = 262_144
 FIBERS = (("plug_ra", "plug_dec"), ("mean_fiber_ra", "mean_fiber_dec"), ("fiber_ra", "fiber_dec"))
 REDSHIFTS = (*COLUMNS, "spec_z", "zred", "z", "z_helio", "zhelio")
 WARNINGS = ("zwarn", "zwarning", "z_warning")
+SUCCESSES = ("success",)  # false where a spectrum gave nothing
 PRIMARIES = ("zcat_primary", "specprimary", "scienceprimary", "sciprimary")
 ERRORS = (
     "zerr",
@@ -161,7 +162,7 @@ class SpectraFile:
         for role in ("redshift", "error", "epoch"):
             self._check_numbers(role)
         self._check_quality()
-        for role in ("warning", "primary"):
+        for role in ("warning", "success", "primary"):
             if (name := self.columns.get(role)) and not _is_flag(schema.field(name).type):
                 raise CatalogError(
                     f"{self.path}, column '{name}': holds {held(schema.field(name).type)}; "
@@ -254,6 +255,7 @@ class SpectraFile:
         roles = {
             "redshift": redshift_names(self._rows.schema),
             "warning": WARNINGS,
+            "success": SUCCESSES,
             "primary": PRIMARIES,
             "error": ERRORS,
             "epoch": ("ref_epoch",),
@@ -292,7 +294,7 @@ class SpectraFile:
         if name is not None and not self._has_usual_qualities(name):
             del self.columns["quality"]
             marks = [name.lower(), *marks]
-        has_mark = {"quality", "warning"} & {*self.columns}
+        has_mark = {"quality", "warning", "success"} & {*self.columns}
         self.unread = "" if has_mark or not marks else self._by_name[marks[0]]
 
     def _has_usual_qualities(self, name: str) -> bool:
@@ -317,6 +319,8 @@ class SpectraFile:
             self._note_redshifts(values)
         warned = self._flags(table, "warning")
         failed |= np.zeros(n, dtype=bool) if warned is None else warned
+        succeeded = self._flags(table, "success")
+        failed |= np.zeros(n, dtype=bool) if succeeded is None else ~succeeded
         if (name := self.columns.get("quality")) is not None:
             failed |= ~(floats(table[name]) >= LEAST_QUALITY)
         primary = self._flags(table, "primary")

@@ -10,8 +10,9 @@ import pytest
 import targetsel as ts
 from targetsel.errors import CatalogError
 from targetsel.feedback.inclusion import inclusion_of
+from targetsel.selection.target_list import TargetList
 from targetsel.tables.parquet import FOOTER_KEY, write_table
-from tests.feedback.observed_by_hand import emitters, write_spectra
+from tests.feedback.observed_by_hand import RULES, emitters, write_spectra
 
 IDS = np.arange(101, 181)
 CHANCE = np.linspace(0.1, 1.0, 80)
@@ -35,9 +36,9 @@ def test_ids_of_any_kind_and_order_find_their_probability(tmp_path, kind):
     order = pa.array(np.random.default_rng(0).permutation(80))
     ids = targets.table["target_id"].combine_chunks().cast(kind)
     path = written(tmp_path, table_of(targets, target_id=ids).take(order))
-    found, stated = inclusion_of(targets, path)
-    assert stated
-    assert found == pytest.approx(CHANCE)
+    found = inclusion_of(targets, path)
+    assert found.known
+    assert found.of_class == pytest.approx(CHANCE)
 
 
 def test_a_row_without_an_id_is_no_target(tmp_path):
@@ -47,7 +48,7 @@ def test_a_row_without_an_id_is_no_target(tmp_path):
         {name: pa.nulls(1, table.schema.field(name).type) for name in table.schema.names}
     )
     path = written(tmp_path, pa.concat_tables([more, table]))
-    assert inclusion_of(targets, path)[0] == pytest.approx(CHANCE)
+    assert inclusion_of(targets, path).of_class == pytest.approx(CHANCE)
 
 
 @pytest.mark.parametrize(
@@ -86,4 +87,16 @@ def test_a_selection_function_by_other_rules_is_refused(tmp_path):
     path = written(
         tmp_path, table_of(targets), footer | {"rules_sha256": targets.footer["rules_sha256"]}
     )
-    assert inclusion_of(targets, path)[1]
+    assert inclusion_of(targets, path).known
+
+
+def test_claims_of_a_class_with_a_random_share_are_tested(tmp_path):
+    text = RULES.replace(
+        "    where: P(ew_halpha > 50",
+        "    limit: {total: 99, random: 0.5}\n    where: P(ew_halpha > 50",
+    )
+    given = emitters(inclusion_STRONG=(CHANCE, ""))
+    targets = TargetList(given.table, given.footer | {"rules_files": [["by-hand.yaml", text]]})
+    truth = write_spectra(tmp_path, IDS, ew_halpha=np.full(80, 60.0))
+    found = ts.outcomes(targets, truth=truth)
+    assert [each.purity.value for each in found.classes] == [1.0, 1.0]

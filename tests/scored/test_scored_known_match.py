@@ -290,3 +290,10 @@ def test_matches_do_not_depend_on_the_order_of_rows():
     assert 100 < found.n_known < n
     for name in ("known", "known_redshift", "known_sep", "known_warning"):
         assert [first[name][k] for k in order] == second[name]
+
+
+def test_spectra_without_success_do_not_make_a_source_known():
+    file = spectra([1, 2, 3], [0] * 3, redshift=[0.1, 0.2, 0.3], success=[True, False, None])
+    found, rows = matched(catalog([1.0, 2.0, 3.0], [0.0] * 3), file)
+    assert rows["known"] == [True, False, False]
+    assert found.files[0].n_failed == 2

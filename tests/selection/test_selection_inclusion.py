@@ -75,14 +75,17 @@ def test_the_selection_function_and_outcomes_take_the_inclusion_that_the_list_st
     found = ts.selection_function(scored, both, tmp_path / "i.parquet", tmp_path / "m.parquet")
     assert [each.randomised for each in found] == [True, True]
     written_too = ts.read(tmp_path / "i.parquet")
-    assert written_too["inclusion_A"].tolist() == pytest.approx(
-        targets["inclusion_A"].tolist(), nan_ok=True
-    )
+    chosen = targets.of_class("A")
+    by_list = np.asarray(targets["inclusion_A"])[chosen]
+    assert np.asarray(written_too["inclusion_A"])[chosen] == pytest.approx(by_list)
+    # Every target of B is a candidate of A, which could have chosen it by chance.
+    others = np.asarray(written_too["inclusion_A"])[~chosen]
+    assert others.tolist() == pytest.approx([20 / 970] * 8)
     sky = pq.read_table(tmp_path / "m.parquet")
     total = (sky["inclusion_A"].to_numpy() * sky["candidates_A"].to_numpy()).sum()
     assert total == pytest.approx(50)
-    of_list, _ = inclusion_of(targets, None)
-    by_file, _ = inclusion_of(targets, tmp_path / "i.parquet")
+    of_list = inclusion_of(targets, None).of_class
+    by_file = inclusion_of(targets, tmp_path / "i.parquet").of_class
     in_a = np.array(targets["program"].tolist()) == "A"
     assert in_a.sum() == 50
     stated = np.asarray(targets["inclusion_A"])[in_a]
@@ -135,3 +138,25 @@ def test_a_random_share_of_no_members_is_an_empty_list_with_its_column():
     targets = ts.select(four_groups().slice(0, 0), rules())
     assert len(targets) == 0
     assert "inclusion_A" in targets.table.column_names
+
+
+def test_sums_over_lists_of_several_classes_count_candidates_of_both_once(tmp_path):
+    """The candidates of A, which are all of B, are chosen by either; over seeds, as above."""
+    some = four_groups().take(np.arange(0, 1000, 4))
+    more = "  B: {bit: 1, priority: 5, where: flux_r_sdss > 0, sample: 0.3}\n"
+    scored = written(some, tmp_path / "some.parquet", rows=100)
+    y = some["flux_r_sdss"].to_numpy()
+    by_id = dict(zip(some["source_id"].to_pylist(), y, strict=True))
+    totals, numbers = [], []
+    for seed in range(60):
+        both = rules(seed=seed, more=more)
+        targets = ts.select(scored, both)
+        ts.selection_function(scored, both, tmp_path / "i.parquet", tmp_path / "m.parquet")
+        found = inclusion_of(targets, tmp_path / "i.parquet")
+        values = np.array([by_id[each] for each in targets["source_id"].tolist()])
+        totals.append((values / found.of_any).sum())
+        numbers.append((1 / found.of_any).sum())
+    for sums, true in ((totals, y.sum()), (numbers, 250)):
+        error = np.std(sums) / np.sqrt(len(sums))
+        assert np.mean(sums) == pytest.approx(true, abs=3 * error)
+        assert error < 0.02 * true

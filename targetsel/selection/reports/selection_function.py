@@ -88,7 +88,8 @@ def write_selection_function(
     scored : Path
     output : Path
         Parquet: the targets' ids and positions, and for every class a column
-        ``inclusion_<CLASS>``, null where a target is none of the class.
+        ``inclusion_<CLASS>``, null where a target is no candidate of the class. A candidate of
+        several classes has the inclusion of each, also where another class chose it.
     map_output : Path
         Parquet: ``pixel``, HEALPix nested, of every pixel with a candidate; for every class
         ``candidates_<CLASS>``, their number, and ``inclusion_<CLASS>``, their mean inclusion, null
@@ -114,12 +115,11 @@ def write_selection_function(
         for each, formulas in zip(rules.classes, classes, strict=True):
             work = _Candidates(each, formulas, catalog.file, targets.ids_of(each.name))
             work.count()
-            ids, inclusion, maps[each.name] = work.inclusion(order)
-            columns[each.name] = (
-                targets.table[inclusion_column(each.name).name]
-                if work.has_share
-                else _beside(targets, ids, inclusion)
-            )
+            listed = targets.table["source_id"].combine_chunks()
+            ids, inclusion, maps[each.name] = work.inclusion(order, listed)
+            columns[each.name] = _beside(targets, ids, inclusion)
+            if work.has_share:
+                columns[each.name] = _by_share(targets, each, columns[each.name])
             found.append(work.summary)
     footer = {
         "format": FORMAT,
@@ -191,17 +191,25 @@ class _Candidates:
                 counts = np.stack([np.ones(len(sampled)), self._are_chosen(sampled)], axis=1)
                 self.cells.add(self._cell(sampled), counts)
 
-    def inclusion(self, order: int) -> tuple[pa.Array, np.ndarray, _Sums]:
-        """Ids and inclusion of the members; number and sum of inclusion of all, by pixel."""
-        ids, members, sky = [self.chosen.slice(0, 0)], [np.empty(0)], _Sums(2)
+    def inclusion(self, order: int, listed: pa.Array) -> tuple[pa.Array, np.ndarray, _Sums]:
+        """Ids and inclusion of candidates that are listed; number and sum of all, by pixel.
+
+        Parameters
+        ----------
+        order : int
+        listed : Array
+            Ids of the targets of all classes.
+        """
+        ids, members, sky = [listed.slice(0, 0)], [np.empty(0)], _Sums(2)
         for block in self._blocks():
             inclusion = np.full(len(block), self.share)
             if self.competes:
                 sampled, kept = self.cells.of(self._cell(block)).T
                 inclusion *= kept / np.maximum(sampled, 1)
-            member = self._are_chosen(block)
-            ids.append(self.file.ids(block).filter(pa.array(member)))
-            members.append(inclusion[member])
+            own = self.file.ids(block)
+            member = pc.is_in(own, listed)
+            ids.append(own.filter(member))
+            members.append(inclusion[member.to_numpy(zero_copy_only=False)])
             sky.add(_pixels(block, order), np.stack([np.ones(len(block)), inclusion], axis=1))
         return pa.concat_arrays(ids), np.concatenate(members), sky
 
@@ -246,6 +254,17 @@ def _beside(targets: TargetList, ids: pa.Array, chance: np.ndarray) -> pa.Array:
     """Inclusion in the order of the target list, null for targets without."""
     place = pc.index_in(targets.table["source_id"].combine_chunks(), ids)
     return pc.take(pa.array(chance), place)
+
+
+def _by_share(targets: TargetList, target_class: TargetClass, known: pa.Array) -> pa.Array:
+    """Inclusion in a class with a random share: what the list states of those that it chose.
+
+    Every other candidate, where `known` is not null, had the chance of the random places.
+    """
+    stated = targets.table[inclusion_column(target_class.name).name].combine_chunks()
+    places = targets.footer["random"][target_class.name]
+    chance = places["n_places"] / max(places["n_members"], 1) * (target_class.sample or 1.0)
+    return pc.coalesce(stated, pc.if_else(pc.is_valid(known), chance, None))
 
 
 def map_columns(classes: Iterable[str], order: int) -> tuple[Column, ...]:
