@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from targetsel.selection.reports.selection_function import Inclusion
 
 
-@with_addresses("output")
+@with_addresses("output", "page")
 def density(
     targets: AnyTargets,
     output: AnyPath | None = None,
@@ -41,6 +41,7 @@ def density(
     against: AnyPaths | None = None,
     randoms: AnyPath | None = None,
     method: str | None = None,
+    page: AnyPath | None = None,
 ) -> DensityReport:
     """The density of targets on the sky and their neighbours, as `targetsel density` measures it.
 
@@ -68,6 +69,8 @@ def density(
         Random points, which tell the area of pixels; by default `scored` and the footprint do.
     method : str, optional
         "linear" or "boosted"; by default what parts of the sky that are left out say.
+    page : str or Path, optional
+        Report of one page to write, .html; wants `against`.
 
     Returns
     -------
@@ -85,9 +88,10 @@ def density(
     HandoffError
         If `targets` is neither a target list nor a file of one.
     ExtraError
-        If boosted trees may be chosen and scikit-learn is not installed.
+        If boosted trees may be chosen and scikit-learn is not installed, or a page is wanted and
+        matplotlib is not.
     OutputError
-        If `output` cannot be written, or is a file that is read here.
+        If a file cannot be written, or is a file that is read here.
 
     See Also
     --------
@@ -104,10 +108,11 @@ def density(
     from targetsel.selection.reports.density import order_of
     from targetsel.selection.reports.density_report import DensityReport, write_weights
     from targetsel.selection.reports.evenness import check_method, evenness
-    from targetsel.tables.files import check_table_output
+    from targetsel.sky.sky_maps import file_of
+    from targetsel.tables.files import check_output, check_table_output
 
     maps = [] if against is None else [str(each) for each in paths_of(against)]
-    only = {"output": output, "randoms": randoms, "method": method}
+    only = {"output": output, "randoms": randoms, "method": method, "page": page}
     if not maps and (given := [name for name, value in only.items() if value is not None]):
         raise CatalogError(
             f"density: {given[0]} concerns maps of the sky. Give some with --against, or leave "
@@ -116,8 +121,15 @@ def density(
     check_method(method)
     own = None if rules is None else Rules.of(rules)
     points, catalog = path_of(randoms), path_of(scored)
+    files = [file_of(each) for each in maps]
+    inputs = paths_in([targets, *files, *filter(None, (points, catalog))])
     if output is not None:
-        check_table_output(Path(output), paths_in([targets, *filter(None, (points, catalog))]))
+        check_table_output(Path(output), inputs)
+    if page is not None:
+        from targetsel.report.density_page import check_density_page, write_density_page
+
+        check_density_page(Path(page))
+        check_output(Path(page), inputs)
     the_list = targets_of(targets)
     found = of_list(the_list, reach, nside, catalog, own)
     even = None
@@ -125,6 +137,9 @@ def density(
         even = evenness(the_list, maps, order_of(nside), own, catalog, points, method)
     if even is not None and output is not None:
         write_weights(the_list, even, Path(output))
+    if even is not None and page is not None:
+        rules_name = the_list.footer.get("rules_name", "unknown rules")
+        write_density_page(even, Path(page), f"Density of the list by {rules_name}")
     return DensityReport.of(found, reach, nside, catalog, even)
 
 

@@ -149,6 +149,9 @@ def density(
             "are left out say."
         ),
     ] = None,
+    page: Annotated[
+        Path | None, typer.Option(help="Report of one page to write, .html, for --against.")
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -176,6 +179,7 @@ def density(
         against=against or None,
         randoms=randoms,
         method=method,
+        page=page,
     )
     print_table(Density.headings, [each.cells for each in found])
     say(found.note)
@@ -183,8 +187,8 @@ def density(
         print_table(MapTrend.headings, [each.cells for each in found.evenness.trends])
         for line in found.evenness.sentences:
             say(line)
-    if output is not None:
-        say(f"written to {output}")
+    if written := [str(each) for each in (output, page) if each is not None]:
+        say(f"written to {' and '.join(written)}")
 
 
 def randoms(

@@ -123,9 +123,14 @@ def map_of_sources(named: str, pixels: np.ndarray, values: np.ndarray) -> SkyMap
     return _checked(SkyMap(named, named, DEEPEST, *_known(pixels, values)))
 
 
+def file_of(named: str) -> Path:
+    """The file of a map, by how it is named."""
+    return _named(named)[0]
+
+
 def is_map_file(named: str) -> bool:
     """Whether a map is named by a file that is there."""
-    return _named(named)[0].is_file()
+    return file_of(named).is_file()
 
 
 def read_map(named: str) -> SkyMap:

@@ -84,8 +84,10 @@ class Prediction:
     method : str
     relative : ndarray, shape (K,)
         Of mean 1 over the area, for each fold's model, and from 1/3 to 3.
+    tried : dict of ndarray, shape (K,)
+        The relative density by each method that was tried, linear and boosted.
     gains : dict of Gain
-        By method that was tried, linear and boosted.
+        By method that was tried.
     n_trees : int
     why : str
         Why this method was taken, in half a sentence.
@@ -93,6 +95,7 @@ class Prediction:
 
     method: str
     relative: np.ndarray
+    tried: Mapping[str, np.ndarray]
     gains: Mapping[str, Gain]
     n_trees: int = 0
     why: str = ""
@@ -119,16 +122,16 @@ def predict_counts(cells: CountedCells, method: str | None = None) -> Prediction
     lost = {name: _deviances(cells, each) for name, each in found.items()}
     gains = {name: _gain(even - each, cells.patch) for name, each in lost.items()}
     if method is not None:
-        return Prediction(method, found[method], gains, n_trees, "as asked for")
+        return Prediction(method, found[method], found, gains, n_trees, "as asked for")
     more = _gain(lost[LINEAR] - lost[BOOSTED], cells.patch)
     if more.value > CLEARLY * more.error and gains[BOOSTED].value > 0:
         why = "folds left out are predicted better than by linear, by over two standard errors"
-        return Prediction(BOOSTED, found[BOOSTED], gains, n_trees, why)
+        return Prediction(BOOSTED, found[BOOSTED], found, gains, n_trees, why)
     if gains[LINEAR].value > 0:
         why = "boosted trees do not predict folds left out better by over two standard errors"
-        return Prediction(LINEAR, found[LINEAR], gains, 0, why)
+        return Prediction(LINEAR, found[LINEAR], found, gains, 0, why)
     why = "no method predicts folds left out better than an even density"
-    return Prediction(EVEN, np.ones(len(cells)), gains, 0, why)
+    return Prediction(EVEN, np.ones(len(cells)), found, gains, 0, why)
 
 
 def _deviances(cells: CountedCells, relative: np.ndarray) -> np.ndarray:
