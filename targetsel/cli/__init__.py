@@ -151,7 +151,8 @@ def guarded(command: Any) -> Any:
         from targetsel.cli.terminal import told_once_true
         from targetsel.remote.copies import goes_to_parts, local_copies
 
-        if "output" in values and values["output"] is None and not values.get("dry_run"):
+        needs_output = not (values.get("dry_run") or getattr(command, "may_write_nothing", False))
+        if "output" in values and values["output"] is None and needs_output:
             raise OutputError(
                 f"{next(iter(found.values()))}: what is made of a remote file has no usual place. "
                 "Name one with -o."

@@ -191,6 +191,9 @@ def density(
         say(f"written to {' and '.join(written)}")
 
 
+density.may_write_nothing = True  # type: ignore[attr-defined]
+
+
 def randoms(
     rules: RulesOption,
     points: Annotated[

@@ -53,6 +53,9 @@ class SkyMap:
         All finite.
     galactic : bool
         Whether the pixels divide the sky in galactic coordinates.
+    doubt : str
+        What speaks against the order of its pixels that the user said, in a sentence; empty where
+        nothing does.
     """
 
     name: str
@@ -61,6 +64,7 @@ class SkyMap:
     pixels: np.ndarray = field(repr=False, compare=False)
     values: np.ndarray = field(repr=False, compare=False)
     galactic: bool = False
+    doubt: str = ""
 
     def at(self, pixels: np.ndarray, order: int) -> np.ndarray:
         """The mean value in other pixels, shape (N,); NaN where the map has none.
@@ -173,9 +177,9 @@ def read_map(named: str) -> SkyMap:
         raise CatalogError(
             f"{path}, column '{column.name}': has several values a pixel. Name a column of one."
         )
-    nested = _in_nested(named, pixels, values, order, told)
+    nested, doubt = _in_nested(named, pixels, values, order, told)
     known = _known(nested, values)
-    return _checked(SkyMap(named, column.name, order, *known, told.galactic))
+    return _checked(SkyMap(named, column.name, order, *known, told.galactic, doubt))
 
 
 def _named(named: str) -> tuple[Path, str, str, int | None]:
@@ -361,33 +365,34 @@ def _order_of_pixels(path: Path, pixels: np.ndarray, nside: int | None) -> int:
 
 def _in_nested(
     named: str, pixels: np.ndarray, values: np.ndarray, order: int, told: _Told
-) -> np.ndarray:
-    """The pixels in NESTED order, unless nothing says or the values tell that they are in another.
+) -> tuple[np.ndarray, str]:
+    """The pixels in NESTED order, and what speaks against the order that the user said.
 
     Raises
     ------
     CatalogError
-        If no ordering is told, or the values are much smoother in the other one.
+        If no ordering is told, or the file tells one in which values are much rougher.
     """
     both = {"nest": pixels, "ring": nested_of_ring(pixels, order)}
     scatter = {name: _scatter(each, values, order) for name, each in both.items()}
     smoother = min(scatter, key=lambda name: scatter[name])
     words = {"nest": "nested", "ring": "ring"}
+    is_clear = min(scatter.values()) < SMOOTHER * max(scatter.values())
     if not told.ordering:
-        hint = f" Its values are smoother as {words[smoother]}." * (
-            min(scatter.values()) < SMOOTHER * max(scatter.values())
-        )
+        hint = f" Its values are smoother as {words[smoother]}." * is_clear
         raise CatalogError(
             f"{named}: does not say whether its pixels are in RING or NESTED order.{hint} Say it "
             f"behind a colon, such as {named}:{words[smoother]}."
         )
-    if not told.by_user and scatter[smoother] < SMOOTHER * scatter[told.ordering]:
+    if not is_clear or smoother == told.ordering:
+        return both[told.ordering], ""
+    if not told.by_user:
         raise CatalogError(
             f"{named}: says that its pixels are in {words[told.ordering].upper()} order, but its "
             f"values are much smoother in the other. Say which it is behind a colon, such as "
             f"{named}:{words[smoother]}."
         )
-    return both[told.ordering]
+    return both[told.ordering], f"{named}: its values would be much smoother as {words[smoother]}"
 
 
 def _scatter(pixels: np.ndarray, values: np.ndarray, order: int) -> float:

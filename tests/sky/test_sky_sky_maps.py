@@ -129,7 +129,9 @@ def test_a_map_whose_pixels_are_in_doubt_is_refused(tmp_path, header, pixels, va
 def test_what_the_user_says_of_the_order_counts(tmp_path):
     path = write(tmp_path / "a.fits", in_ring(SMOOTH), {"NSIDE": 16})
     np.testing.assert_array_equal(read_map(f"{path}:ring").at(PIXELS, ORDER), SMOOTH)
-    assert read_map(f"{path}:VALUE:nested").at(PIXELS, ORDER)[0] != SMOOTH[0]
+    wrong = read_map(f"{path}:VALUE:nested")
+    assert wrong.at(PIXELS, ORDER)[1] != SMOOTH[1]
+    assert wrong.doubt == f"{path}:VALUE:nested: its values would be much smoother as ring"
 
 
 @pytest.mark.parametrize(

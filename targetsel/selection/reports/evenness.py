@@ -198,6 +198,8 @@ class Evenness:
     weights : dict of ndarray, shape (M,)
         By class, one over the predicted relative density at each of the list's targets, of mean 1
         over those of the class; NaN for others, and where the pixel is left out.
+    doubts : tuple of str
+        What speaks against the order of a map's pixels that the user said.
     """
 
     classes: tuple[ClassEvenness, ...]
@@ -205,6 +207,7 @@ class Evenness:
     order: int
     told_by: str
     weights: Mapping[str, np.ndarray] = field(repr=False)
+    doubts: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         lines = text_table(MapTrend.headings, [each.cells for each in self.trends], 2)
@@ -231,7 +234,7 @@ class Evenness:
         """What was counted where, what was done for each class, and what cannot be known."""
         about = f"counts in HEALPix pixels of nside {1 << self.order}; area by {self.told_by}"
         each = [line for one in self.classes for line in one.sentences]
-        return (about, *each, CAUTION)
+        return (about, *self.doubts, *each, CAUTION)
 
 
 def evenness(
@@ -291,7 +294,8 @@ def evenness(
         found.append(one)
         weights[name] = own
     told_by = areas[ALL].told_by
-    return Evenness(tuple(found), tuple(maps), order, told_by, weights)
+    doubts = tuple(each.doubt for each in maps.values() if each.doubt)
+    return Evenness(tuple(found), tuple(maps), order, told_by, weights, doubts)
 
 
 def check_method(method: str | None) -> None:
