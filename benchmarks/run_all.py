@@ -88,6 +88,7 @@ NOT_RUN: dict[str, str] = {
     "growth": "takes a quarter of an hour for up to 20 million rows; growth.md has its figures",
     "growth_page": _MODULE,
     "guarantees": _SKIES,
+    "injection": "simulates skies for ten minutes, and its shares have no better and worse",
     "joint_claims": _SKIES,
     "image_numbers": _MODULE,
     "kills": _FAULTS,

@@ -102,6 +102,11 @@ def _facts(chosen: Chosen, judge: Judge, asked: Request, table: pa.Table) -> tup
             f"read by the classes and left as they were, as nobody knows what they would be: "
             f"{', '.join(judge.stay)}"
         )
+    if any(step.dim for step in asked.steps) and judge.in_magnitudes:
+        facts.append(
+            f"{', '.join(judge.in_magnitudes)}: in mag, and of no band that is known; if it is a "
+            "magnitude and no colour, score the catalog with --brightness"
+        )
     facts.append(
         "conditions alone decide: sample, dedup and limit are left out; redshifts and sizes of "
         "galaxies stay; purity is not known"

@@ -27,6 +27,8 @@ from targetsel.injection.images import changed, check_blur
 from targetsel.injection.sources import Chosen
 from targetsel.injection.steps import UNCHANGED, ImageStep
 from targetsel.networks.inputs import InputsById
+from targetsel.photometry.columns import unit_said
+from targetsel.photometry.flux import MAGNITUDES
 from targetsel.report.photometry import BinnedBy, band_magnitude
 from targetsel.rules.plan import ClassFormulas, plan
 from targetsel.rules.rules import Rules
@@ -61,6 +63,8 @@ class Judge:
     moved, stay : tuple of str
         Columns of the catalog that the classes read: those of brightness, which change with a
         step, and the others.
+    in_magnitudes : tuple of str
+        Those of the others that are in magnitudes: colours, or magnitudes of unknown bands.
     """
 
     ensemble: Ensemble
@@ -71,6 +75,7 @@ class Judge:
     place: object
     moved: tuple[str, ...]
     stay: tuple[str, ...]
+    in_magnitudes: tuple[str, ...]
 
     @classmethod
     def of(
@@ -120,6 +125,8 @@ class Judge:
         read -= {*chosen.catalog.columns.values(), HEALPIX.name}
         of_brightness = {*brightness_names(nobody.schema)}
         own = [each for each in nobody.column_names if each in read]
+        stay = tuple(each for each in own if each not in of_brightness)
+        said = {name: unit_said(nobody.schema.field(name)) for name in stay}
         return cls(
             ensemble,
             _options(chosen),
@@ -128,7 +135,8 @@ class Judge:
             seed,
             chosen.place,
             tuple(each for each in own if each in of_brightness),
-            tuple(each for each in own if each not in of_brightness),
+            stay,
+            tuple(name for name in stay if said[name] in MAGNITUDES),
         )
 
     @property

@@ -105,6 +105,19 @@ def test_what_stays_and_what_is_left_out_is_said(inject):
     assert "SIMULATED" in said
 
 
+def test_a_column_in_magnitudes_of_no_known_band_is_named(inject, sky, tmp_path):
+    scored = pq.read_table(sky / "catalog.scored.parquet")
+    place = scored.schema.get_field_index("rmag")
+    named = scored.schema.field("rmag").with_name("bright")
+    renamed = scored.schema.set(place, named)
+    pq.write_table(
+        scored.rename_columns(renamed.names).cast(renamed), tmp_path / "a.scored.parquet"
+    )
+    rules = (sky / "bright.yaml").read_text().replace("rmag <", "bright <")
+    said = " | ".join(inject(tmp_path / "a.scored.parquet", rules=rules, dim=[1]).facts)
+    assert "bright: in mag, and of no band that is known" in said
+
+
 def test_a_quantile_is_that_of_the_whole_unchanged_catalog(inject, sky):
     rules = (
         (sky / "bright.yaml")
