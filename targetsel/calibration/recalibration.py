@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field, PlainSerializer
@@ -65,8 +65,11 @@ class Recalibration(DocumentModel):
     name : str
     of : str
         SHA-256 of the calibration that it was fitted on, with the recalibrations before it.
-    outcomes : dict of str
-        SHA-256 of each table of outcomes, by file name.
+    outcomes : list of dict
+        Name and SHA-256 of each table of outcomes, in the order of time.
+    unweighted, of_lists : list of str
+        Those without weights, and those whose weights stand for the list alone, as they leave out
+        how it was chosen among candidates.
     maps : dict of ScoreMap
         Correction of each quantity that was measured often enough.
     classes : ClassMap or None
@@ -76,8 +79,9 @@ class Recalibration(DocumentModel):
     name: str
     of: str
     code_version: str
-    outcomes: dict[str, str]
-    weighted: bool
+    outcomes: list[dict[Literal["name", "sha256"], str]]
+    unweighted: list[str]
+    of_lists: list[str]
     simulated: bool
     counts: dict[str, int]
     quantities: dict[str, QuantityRecord]

@@ -71,10 +71,15 @@ def lines_of(found: Recalibration) -> list[str]:
         f"{counts['rows']:,} rows; {counts['failed']:,} failed, and "
         f"{counts['without a fiber']:,} got no fiber"
     ]
-    if not found.weighted:
+    if found.unweighted:
         lines.append(
-            "there are no weights: each spectrum counts alike, as if targets were drawn at random "
-            "from the sources that predictions are for"
+            f"{', '.join(found.unweighted)}: has no weights, so that each spectrum counts alike, "
+            "as if targets had been drawn at random from the sources that predictions are for"
+        )
+    if found.of_lists:
+        lines.append(
+            f"{', '.join(found.of_lists)}: has weights that stand for the list, and not for all "
+            "candidates; give 'outcomes' the --inclusion of a list with 'sample' or 'limit'"
         )
     if found.simulated:
         lines.append("images or spectra are simulated")

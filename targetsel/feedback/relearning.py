@@ -72,8 +72,8 @@ class LearnedFrom:
         Predicted probabilities of the classes in the [NII] diagram.
     order : ndarray, shape (N,)
         Indices in the order of time: of the tables, then of their column `mjd`, then by chance.
-    unweighted : tuple of Path
-        The tables without weights.
+    unweighted, of_lists : list of str
+        The tables without weights, and those whose weights stand for the list alone.
     counts : dict of int
         Rows of all tables, by what became of them.
     simulated : bool
@@ -87,7 +87,8 @@ class LearnedFrom:
     true: dict[str, np.ndarray]
     shares: dict[str, np.ndarray]
     order: np.ndarray
-    unweighted: tuple[Path, ...]
+    unweighted: list[str]
+    of_lists: list[str]
     counts: dict[str, int]
     simulated: bool
 
@@ -162,9 +163,14 @@ class LearnedFrom:
                 name: together([floats(each.scored[name]) for each in parts]) for name in classes
             },
             order=_order(together, parts),
-            unweighted=tuple(
-                each.truth.path for each in parts if WEIGHT not in each.truth.table.column_names
-            ),
+            unweighted=[
+                each.truth.path.name
+                for each in parts
+                if WEIGHT not in each.truth.table.column_names
+            ],
+            of_lists=[
+                each.truth.path.name for each in parts if each.truth.footer.get("weights") == "list"
+            ],
             counts=counts,
             simulated=any(
                 says_simulated(each.truth.footer) or says_simulated(_footer(each)) for each in parts
@@ -191,8 +197,14 @@ def _time(truth: Truth) -> np.ndarray:
     """The time of each spectrum [day], shape (N,); 0 where the table does not tell it."""
     named = {name.lower(): name for name in truth.table.column_names}
     name = next((named[each] for each in TIMES if each in named), None)
-    if name is None or not is_number(truth.table.schema.field(name).type):
+    if name is None:
         return np.zeros(len(truth))
+    kind = truth.table.schema.field(name).type
+    if not is_number(kind):
+        raise CatalogError(
+            f"{truth.path}, column '{name}': holds {kind}; expected the times of spectra in days. "
+            "Convert or rename it."
+        )
     return numbers_in(truth.table, name)  # of which NaN is the last
 
 
@@ -266,8 +278,9 @@ def relearn(
             name=called,
             of=calibration.sha256,
             code_version=__version__,
-            outcomes={path.name: sha256_of_file(path) for path in tables},
-            weighted=not known.unweighted,
+            outcomes=[{"name": each.name, "sha256": sha256_of_file(each)} for each in tables],
+            unweighted=known.unweighted,
+            of_lists=known.of_lists,
             simulated=known.simulated,
             counts=known.counts,
             quantities=records,
@@ -309,6 +322,12 @@ def _why_not(
 ) -> str:
     """Why no quantity gets a map."""
     named = ", ".join(map(str, tables))
+    if not len(known):
+        return (
+            f"{named}: no spectrum of a source of the catalog succeeded; "
+            f"{known.counts[FAILED]:,} failed, and {known.counts[NO_FIBER]:,} targets got no "
+            "fiber. Give the outcomes of other lists, too."
+        )
     if all(each.stays == TOO_FEW for each in records.values()):
         most = max(records, key=lambda each: records[each].effective)
         return (

@@ -65,13 +65,13 @@ def test_weights_tell_whom_a_spectrum_stands_for(scored, tmp_path):
     weight = np.where(odd, 1.0, 9.0)
     ew = {"ew_halpha": values, "weight": weight}
     heavy = ts.relearn(scored, write_outcomes_of(tmp_path, rows, N, **ew), tmp_path / "heavy")
-    assert heavy.weighted
+    assert heavy.unweighted == []
     light = ts.relearn(
         scored,
         write_outcomes_of(tmp_path, rows, N, **(ew | {"weight": None})),
         tmp_path / "light",
     )
-    assert not light.weighted
+    assert light.unweighted == ["outcomes.parquet"]
     moved = [
         np.median(ts.recalibrate(scored, tmp_path / name)["ew_halpha"] - told)
         for name in ("heavy", "light")
@@ -214,6 +214,14 @@ def test_bets_are_on_outcomes_in_proportion_to_their_weights(scored, tmp_path):
     weight = np.where(np.arange(N) < 200, 4.0, 1.0)
     found = learnt(scored, [write_outcomes_of(tmp_path, np.arange(N), N, weight=weight)]).drift
     assert found.n == pytest.approx(200 + 200 / 4, abs=25)
+
+
+def test_what_has_failed_altogether_or_has_no_times_is_told(scored, tmp_path):
+    rows = np.arange(N)
+    with pytest.raises(CatalogError, match="succeeded; 400 failed, and 0 targets got no fiber"):
+        learnt(scored, [write_outcomes_of(tmp_path, rows, N, success=rows < 0)])
+    with pytest.raises(CatalogError, match="column 'mjd': holds string; expected the times"):
+        learnt(scored, [write_outcomes_of(tmp_path, rows, N, mjd=["late"] * N)])
 
 
 def test_sources_unlike_the_outcomes_are_counted(scored, tmp_path):
