@@ -10,7 +10,9 @@ from targetsel.api.given import (
     AnyPath,
     AnyPaths,
     AnySpectra,
+    Labelled,
     ensemble_of,
+    pair_of,
     path_of,
     paths_of,
     store_of,
@@ -38,6 +40,7 @@ def inspect(
     spectra: AnyPaths | None = None,
     known: AnySpectra | None = None,
     known_radius: float = 1.0,
+    like: Labelled | None = None,
     ensemble: AnyEnsemble = DEFAULT,
     serve: bool = False,
     notes: AnyPath | None = None,
@@ -65,6 +68,9 @@ def inspect(
         Files of measured spectra, or folders of them, drawn over the predicted ones.
     known, known_radius
         Spectra that sources may have already, as for `select`, where the rules ask for these.
+    like : pair of str or Path, optional
+        Scored catalog of labelled sources, such as those of a training or calibration, and a truth
+        file with what was measured of them. The three most alike are shown beside each target.
     ensemble : str, Path or Ensemble
         The one that scored the catalog.
     serve : bool
@@ -90,7 +96,7 @@ def inspect(
     CutoutError
         If the store cannot be read, or has none of the sources.
     EnsembleError
-        If there is no such ensemble, or it is not the one that scored the catalog.
+        If there is no such ensemble, or it is not the one that scored the catalogs.
     RuleError
         If the rules cannot be understood, or do not fit the columns of the catalog.
     SpectrumError
@@ -134,6 +140,7 @@ def inspect(
         [Rules.of(each) for each in several],
         [] if spectra is None else paths_of(spectra),
         KnownSpectra.of(known, known_radius),
+        pair_of(like),
     )
     if not serve:
         if notes is not None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from targetsel.cli.options import EnsembleOption, KnownOption, KnownRadiusOption
+from targetsel.cli.options import EnsembleOption, KnownOption, KnownRadiusOption, both
 from targetsel.cli.terminal import print_table, say, say_written
 from targetsel.documents.text_table import number
 from targetsel.errors import counted
@@ -49,6 +49,17 @@ def inspect(
     ] = None,
     known: KnownOption = None,
     known_radius: KnownRadiusOption = 1.0,
+    like: Annotated[
+        Path | None,
+        typer.Option(
+            help="Scored catalog of labelled sources, such as those of a training or calibration: "
+            "the three most alike to each target are shown beside it. Needs --truth."
+        ),
+    ] = None,
+    truth: Annotated[
+        Path | None,
+        typer.Option(help="Table in any format with what was measured of the sources in --like."),
+    ] = None,
     ensemble: EnsembleOption = DEFAULT,
     serve: Annotated[
         bool,
@@ -88,6 +99,7 @@ def inspect(
         spectra=spectra,
         known=known,
         known_radius=known_radius,
+        like=both(like, truth, "--like"),
         ensemble=ensemble,
         serve=serve,
         notes=notes,

@@ -164,7 +164,9 @@ def say_labelled(labelled: tuple[Path, Path] | None, scored: Path) -> None:
             )
 
 
-def both(labelled: Path | None, truth: Path | None) -> tuple[Path, Path] | None:
+def both(
+    labelled: Path | None, truth: Path | None, name: str = "--labelled"
+) -> tuple[Path, Path] | None:
     """The scored catalog of labelled sources and their truth, or None without them.
 
     Raises
@@ -175,8 +177,8 @@ def both(labelled: Path | None, truth: Path | None) -> tuple[Path, Path] | None:
     if labelled is None and truth is None:
         return None
     if labelled is None or truth is None:
-        missing = "--truth" if truth is None else "--labelled"
-        raise CatalogError(f"{missing} is missing. Give both --labelled and --truth, or none.")
+        missing = "--truth" if truth is None else name
+        raise CatalogError(f"{missing} is missing. Give both {name} and --truth, or none.")
     return labelled, truth
 
 

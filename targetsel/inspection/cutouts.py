@@ -12,7 +12,11 @@ from targetsel.extras import require
 from targetsel.imaging.cutout import Cutouts
 from targetsel.imaging.picture import composite
 
-COLOUR_SIDE, BAND_SIDE = 96, 64  # [pixel] larger cutouts are averaged, so that pages stay small
+COLOUR_SIDE, BAND_SIDE, SMALL_SIDE = (
+    96,
+    64,
+    48,
+)  # [pixel] larger cutouts are averaged, so that pages stay small
 COLOUR_QUALITY, BAND_QUALITY = 85, 70  # of JPEG
 
 
@@ -46,6 +50,15 @@ def pictures(cutouts: Cutouts) -> list[dict[str, Any]]:
             }
         )
     return found
+
+
+def small_pictures(cutouts: Cutouts) -> list[dict[str, Any]]:
+    """For each of N cutouts its `picture` in colour as base64 of JPEG; empty without a cutout."""
+    require("plots", "A page of pictures")
+    return [
+        {"picture": _jpeg(_smaller(each, SMALL_SIDE), BAND_QUALITY)} if present else {}
+        for each, present in zip(composite(cutouts), cutouts.present, strict=True)
+    ]
 
 
 def _smaller(pixels: np.ndarray, side: int) -> np.ndarray:

@@ -25,6 +25,7 @@ from targetsel.errors import CatalogError, EnsembleError, OutputError, counted
 from targetsel.imaging.picture import channels
 from targetsel.imaging.store import CutoutStore
 from targetsel.inspection import INDEX, PORT
+from targetsel.inspection.alike import N_ALIKE, AlikeSources
 from targetsel.inspection.listing import Listing, of_scored
 from targetsel.inspection.notes_file import NotesFile, PageSource
 from targetsel.inspection.serving import PageServer, ServedPage
@@ -70,6 +71,8 @@ class PageRequest:
         Files of measured spectra, or folders of them.
     known : KnownSpectra or None
         As for `select`, where rules ask for it.
+    like : pair of Path, optional
+        Scored catalog of labelled sources and its truth: alike ones are shown beside each target.
     """
 
     targets: Path
@@ -78,6 +81,7 @@ class PageRequest:
     rules: Sequence[Rules] = ()
     spectra: Sequence[Path] = ()
     known: KnownSpectra | None = None
+    like: tuple[Path, Path] | None = None
 
     @property
     def scored(self) -> Path:
@@ -141,7 +145,8 @@ def write_inspection(asked: PageRequest, output: Path) -> InspectionPage:
         classes = [each for catalog in catalogs for each in catalog.classes.values()]
         check_was_scored(asked.store, file)
         spectra, said = _measured(asked, file, targets)
-        shown = ShownTargets(file, ensemble, asked.store, classes, spectra)
+        alike = None if asked.like is None else AlikeSources.read(*asked.like, file)
+        shown = ShownTargets(file, ensemble, asked.store, classes, spectra, alike)
         make_folder(output.parent)
         with folder_written_beside(output) as beside:
             listing = _write_targets(shown, targets, n, beside)
@@ -360,6 +365,13 @@ def _settings(asked: PageRequest, shown: ShownTargets, listing: Listing) -> dict
         "wavelength": [round(float(each), 2) for each in WAVELENGTH],
         "markers": [[name, at] for name, at in LINES.items()],
         "lines": line_headings(shown.file.schema),
+        "alike": None
+        if asked.like is None or shown.alike is None
+        else {
+            "name": asked.like[0].name,
+            "n": len(shown.alike),
+            "k": min(N_ALIKE, len(shown.alike)),
+        },
         "calibrated": bool(footer.get("calibration")),
         "ensemble": str(ensemble.card.get("name", "")),
         "bands": [] if store is None else list(store.bands),
@@ -400,7 +412,7 @@ def _html(settings: dict[str, Any], listing: Listing) -> str:
     return re.sub(r"{{(\w+)}}", lambda mark: parts[mark[1]], _asset("inspect.html"))
 
 
-PROGRAMS = ("notes.js", "served.js", "spectrum.js", "charts.js", "inspect.js")
+PROGRAMS = ("notes.js", "served.js", "spectrum.js", "charts.js", "alike.js", "inspect.js")
 
 
 def _sha256(script: str) -> str:

@@ -11,11 +11,12 @@ import numpy as np
 import pyarrow as pa
 
 from targetsel.errors import CutoutError
-from targetsel.imaging.cutout import Cutouts
 from targetsel.imaging.store import CutoutStore
+from targetsel.inspection.alike import AlikeSources
 from targetsel.inspection.cutouts import pictures
 from targetsel.inspection.listing import redshifts_of, rounded
 from targetsel.inspection.spectra import MeasuredFlux, packed, predicted
+from targetsel.networks.posterior import LatentPosterior
 from targetsel.report.latents import latent_posterior
 from targetsel.report.source import place_of
 from targetsel.rules.plan import ClassFormulas
@@ -59,6 +60,8 @@ class ShownTargets:
         Their conditions tell why.
     measured : mapping of str to MeasuredFlux
         By id.
+    alike : AlikeSources or None
+        Labelled sources, of which the most alike are shown.
     """
 
     file: ScoredFile
@@ -66,9 +69,10 @@ class ShownTargets:
     store: CutoutStore | None = None
     classes: Sequence[ClassFormulas] = ()
     measured: Mapping[str, MeasuredFlux] = field(default_factory=dict)
+    alike: AlikeSources | None = None
 
     def records(self, table: pa.Table, members: Sequence[Sequence[str]] | None) -> dict[str, Any]:
-        """The data of one page: its targets in their order, and the texts that they share.
+        """The data of one page: its targets in their order, and what they share.
 
         Parameters
         ----------
@@ -85,10 +89,16 @@ class ShownTargets:
                 "Name the store that was scored."
             )
         images = pictures(cutouts) if cutouts is not None else [{}] * len(ids)
-        spectra = self._predicted(table, ids, cutouts)
+        posterior = latent_posterior(table, ids, cutouts, self.ensemble)
+        spectra = self._predicted(table, posterior)
         redshift, redshift_from = redshifts_of(table)
         ra, dec = (table[self.file.names[name]].to_numpy() for name in ("ra", "dec"))
         texts = Texts()
+        alike: list[list[list[Any]]] | None = None
+        sources: list[dict[str, Any]] = []
+        if self.alike is not None:
+            names = proxy_names(self.file.schema)
+            alike, sources = self.alike.records(posterior, [*map(str, ids)], (ra, dec), names)
         targets = []
         for row, source_id in enumerate(map(str, ids)):
             one = table.slice(row, 1)
@@ -106,20 +116,19 @@ class ShownTargets:
                     "measured": measured and measured.beside(None if flux is None else flux[1]),
                     "lines": list(_strengths(one)),
                     "trust": [_plain(one, name) for name in TRUST],
+                    **({} if alike is None else {"alike": alike[row]}),
                     "why": list(self._why(one, None if members is None else members[row], texts)),
                 }
             )
-        return {"targets": targets, "texts": list(texts.known)}
+        shared = {} if alike is None else {"sources": sources}
+        return {"targets": targets, "texts": list(texts.known), **shared}
 
     def _were_seen(self, table: pa.Table) -> bool:
         """Whether any of these sources had a cutout when it was scored."""
         return any(each == "ok" for each in table["status"].to_pylist())
 
-    def _predicted(
-        self, table: pa.Table, ids: np.ndarray, cutouts: Cutouts | None
-    ) -> dict[int, np.ndarray]:
+    def _predicted(self, table: pa.Table, posterior: LatentPosterior) -> dict[int, np.ndarray]:
         """Percentiles of the predicted flux, shape (3, L), by row, of sources that have one."""
-        posterior = latent_posterior(table, ids, cutouts, self.ensemble)
         ok = np.array([each == "ok" for each in table["status"].to_pylist()], dtype=bool)
         rows = np.flatnonzero(ok & posterior.known)
         flux = predicted(posterior, self.ensemble.decoder)

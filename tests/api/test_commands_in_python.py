@@ -62,6 +62,7 @@ RENAMED_IN = {
         "read_back": "check",
         "tools": "",  # it lists the tools
     },
+    "inspect": {"truth": "like"},
     "forecast": {"class_": "name"},  # --class, which is a word of Python
     "inject": {"class_": "classes"},  # given once for each
     "mock": {"page": "picture"},

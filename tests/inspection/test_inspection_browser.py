@@ -142,6 +142,25 @@ def test_notes_for_prospect_are_as_it_writes_them(page, browse):
     )
 
 
+def test_alike_sources_stand_beside_a_target_where_there_are_labelled_ones(
+    page, write, sky, browse, tmp_path
+):
+    assert not ready(browse(page.path)).find_element("id", "alike_part").is_displayed()
+    scored = sky / "catalog.scored.parquet"
+    columns = ["source_id", "ra", "dec", "ew_halpha"]
+    true = pq.read_table(scored, columns=columns).replace_schema_metadata(None)
+    pq.write_table(true, tmp_path / "true.parquet")
+    like = (scored, tmp_path / "true.parquet")
+    other = write("catalog.scored.parquet", tmp_path / "page", like=like)
+    browser = ready(browse(other.path, "other"))
+    cells = "return document.querySelectorAll('#alike thead th').length"
+    assert until(lambda: browser.execute_script(cells)) == 5
+    assert "(this target)" in text(browser, "#alike thead")
+    loaded = "return [...document.querySelectorAll('#alike img')].map(each => each.naturalWidth)"
+    assert until(lambda: browser.execute_script(loaded)) == [48] * 3
+    assert [each for each in browser.get_log("browser") if each["level"] == "SEVERE"] == []
+
+
 def test_filters_and_sorting_take_any_column(page, browse):
     browser = ready(browse(page.path))
     browser.execute_script(

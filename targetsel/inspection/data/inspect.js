@@ -154,7 +154,7 @@ async function go(row) {
   const file = `targets-${String(Math.floor(row / settings.per_file) + 1).padStart(4, "0")}`;
   try {
     const data = await inspection.load(file);
-    if (state.at === row) drawTarget(data.targets[row % settings.per_file], data.texts);
+    if (state.at === row) drawTarget(data.targets[row % settings.per_file], data);
   } catch (error) { say(error.message, true); }
 }
 function step(by) {
@@ -169,7 +169,7 @@ function nextWithout() {
   say("Every target that is shown has a quality.");
 }
 let target = null;
-function drawTarget(found, texts) {
+function drawTarget(found, shared) {
   target = found;
   $("place").textContent = `${found.place}${found.z === null ? "" : `   ${found.z_from} ${found.z}`}${found.said ? `   ${found.said}` : ""}`;
   drawImages(); plot.show(found);
@@ -179,7 +179,7 @@ function drawTarget(found, texts) {
   }));
   const names = ["typicality", "least typical in its", "by features alone", "by the image alone", "inside the range of training", "disagreement of networks"];
   table($("trust"), ["", "value"], names.map((name, k) => [name, number(found.trust[k])]));
-  drawWhy(found.why, texts);
+  drawWhy(found.why, shared.texts); drawAlike(found, shared.sources);
   table($("values"), ["column", "value", "unit"], list.columns.map(each => [each.name, number(each.values[state.at] === undefined ? null : each.values[state.at]), each.unit]));
   drawLinks();
 }
