@@ -70,6 +70,7 @@ NOT_RUN: dict[str, str] = {
     "aperture_features": _MODULE,
     "apertures": "describes what simulated fibers receive, which has no better and worse",
     "calibration": _SKIES,
+    "choosing": _SKIES,
     "comparison": _MODULE,
     "contenders": _TRAINS,
     "damage": _FAULTS,

@@ -78,7 +78,8 @@ def cells(
         picture=picture,
     ).run
     assert run is not None
-    kinds = ", ".join(run.centres.names)
+    names = run.centres.names
+    kinds = f"{len(names)} latents" if run.centres.kind == "latents" else ", ".join(names)
     said = f"{counted(run.n_sources, 'source')} in {len(run.centres):,} cells of {kinds}"
     if run.n_without_cell:
         said += f"; {run.n_without_cell:,} of them lack these and are in none"
