@@ -10,13 +10,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from targetsel.errors import CatalogError
+from targetsel.rules.plan import INCLUSION
 from targetsel.selection.target_list import TargetList
 from targetsel.tables.any_format import footer_if_any, table_reader
 from targetsel.tables.columns import floats
 from targetsel.tables.ids import exact_ids, matched, repeated_ids
 from targetsel.tables.types import is_number
 
-BEGINNING = "inclusion_"
 MADE_BY = "'targetsel selection-function'"
 
 
@@ -61,13 +61,13 @@ def inclusion_of(targets: TargetList, path: Path | None) -> StatedInclusion:
         table, rows, place = own, np.arange(len(own)), "the list"
     else:
         table, rows, place = _inclusion_table(path, targets)
-    names = [name for name in table.column_names if name.startswith(BEGINNING)]
+    names = [name for name in table.column_names if name.startswith(INCLUSION)]
     if not names and path is None:
         return StatedInclusion.none(len(own))
     program = np.array(own["program"].to_pylist(), dtype=object)
     of_class, missed = np.ones(len(own)), np.ones(len(own))
-    for name in sorted({f"{BEGINNING}{each}" for each in targets.footer.get("bits", program)}):
-        here = program == name.removeprefix(BEGINNING)
+    for name in sorted({INCLUSION + str(each) for each in targets.footer.get("bits", program)}):
+        here = program == name.removeprefix(INCLUSION)
         if name not in names:
             if here.any() and path is not None:
                 raise CatalogError(
@@ -103,7 +103,7 @@ def _inclusion_table(path: Path, targets: TargetList) -> tuple[pa.Table, np.ndar
                 f"{path}: no column 'target_id', so it is no selection function. Write one with "
                 f"{MADE_BY}."
             )
-        wanted = [name for name in names if name.startswith(BEGINNING)]
+        wanted = [name for name in names if name.startswith(INCLUSION)]
         for name in wanted:
             if not is_number(file.schema.field(name).type):
                 raise CatalogError(

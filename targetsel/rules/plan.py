@@ -53,6 +53,7 @@ from targetsel.sky.external_files import ExternalFiles
 from targetsel.sky.positions import Region
 from targetsel.tables.ids import uniform
 
+INCLUSION = "inclusion_"  # and the name of a class: the chance that it chooses a candidate
 NOT_KNOWN = f.Flag(f.ColumnValue(KNOWN.name, "measured", "condition"), negated=True)
 
 
@@ -235,7 +236,7 @@ def _class_formulas(
 
 def _check_inclusion(target_class: TargetClass, columns: CatalogColumns) -> None:
     """Refuse a random share whose inclusion would be a column that the catalog has already."""
-    name = f"inclusion_{target_class.name}"
+    name = INCLUSION + target_class.name
     if target_class.limit.random is not None and name in columns.names:
         raise target_class.limit.place_of("random").error(
             f"the list states inclusion in a column '{name}', which the catalog has already; "

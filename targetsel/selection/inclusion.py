@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from targetsel.errors import counted
+from targetsel.rules.plan import INCLUSION
 from targetsel.rules.rule_file import Limit
 from targetsel.rules.rules import Rules
 from targetsel.tables.columns import Column
@@ -63,7 +64,7 @@ def inclusion_column(name: str) -> Column:
     """The column of a class's inclusion probabilities."""
     about = f"Probability that this candidate of {name} is chosen"
     where = "the target is no candidate of the class"
-    return Column(f"inclusion_{name}", pa.float64(), "", "stat.probability", about, where)
+    return Column(INCLUSION + name, pa.float64(), "", "stat.probability", about, where)
 
 
 def stated(rules: Rules) -> list[str]:

@@ -27,7 +27,7 @@ import pyarrow.compute as pc
 
 from targetsel.feature_cells.columns import CELL, cell_numbers
 from targetsel.rules import formula as f
-from targetsel.rules.plan import ClassFormulas
+from targetsel.rules.plan import INCLUSION, ClassFormulas
 from targetsel.rules.rule_file import TargetClass
 from targetsel.rules.rules import Rules
 from targetsel.scored.known_match import KnownSpectra
@@ -275,7 +275,7 @@ def map_columns(classes: Iterable[str], order: int) -> tuple[Column, ...]:
         n, mean = f"candidates_{name}", f"Mean inclusion probability of the candidates of {name}"
         columns += [
             Column(n, pa.int64(), "", "meta.number", f"Candidates of {name} in the pixel", NEVER),
-            Column(f"inclusion_{name}", pa.float64(), "", "stat.probability", mean,
+            Column(INCLUSION + name, pa.float64(), "", "stat.probability", mean,
                    "there is no candidate"),
         ]  # fmt: skip
     return tuple(columns)
