@@ -24,6 +24,7 @@ from targetsel.tables.any_form import paths_in
 
 if TYPE_CHECKING:
     from targetsel.report.evaluation import Evaluation
+    from targetsel.selection.class_reports import ClassReports
     from targetsel.selection.reports.density_report import DensityReport
     from targetsel.selection.reports.randoms import RandomsSummary
     from targetsel.selection.reports.selection_function import Inclusion
@@ -197,7 +198,7 @@ def selection_function(
     known: AnySpectra | None = None,
     known_radius: float = 1.0,
     labelled: Labelled | None = None,
-) -> tuple[Inclusion, ...]:
+) -> ClassReports[Inclusion]:
     """Write inclusion probabilities and their map, as `targetsel selection-function` does.
 
     Parameters
@@ -217,8 +218,8 @@ def selection_function(
 
     Returns
     -------
-    tuple of Inclusion
-        One for each class.
+    ClassReports of Inclusion
+        One for each class, as a tuple; shown as the command prints them.
 
     Raises
     ------

@@ -15,7 +15,7 @@ from targetsel.tables.any_form import AnyTable
 if TYPE_CHECKING:
     from targetsel.selection.class_reports import ClassReports
     from targetsel.selection.funnel import Funnel
-    from targetsel.selection.reports.difference import ClassDifference
+    from targetsel.selection.reports.difference import ClassDifferences
     from targetsel.selection.reports.explain import Explanation
     from targetsel.selection.reports.forecast import ClassForecast
     from targetsel.selection.reports.tuning import Tuned
@@ -324,7 +324,7 @@ def diff(
     known: AnySpectra | None = None,
     known_radius: float = 1.0,
     labelled: Labelled | None = None,
-) -> tuple[ClassDifference, ...]:
+) -> ClassDifferences:
     """The sources that enter or leave, and the conditions for it, as `targetsel diff`.
 
     Parameters
@@ -341,8 +341,8 @@ def diff(
 
     Returns
     -------
-    tuple of ClassDifference
-        One for each class.
+    ClassDifferences
+        One for each class, as a tuple; shown as the command prints them.
 
     Raises
     ------

@@ -24,6 +24,7 @@ from targetsel.errors import CatalogError, counted
 from targetsel.rules.rules import find_rules
 from targetsel.scored.beside import SCORED, only_scored_file
 from targetsel.selection.reports.difference import ClassDifference, n_shared
+from targetsel.selection.reports.selection_function import Inclusion
 from targetsel.selection.target_list import TargetList
 
 LIST = ".parquet"
@@ -266,17 +267,6 @@ def selection_function(
         known_radius=known_radius,
         labelled=pair,
     )
-    print_table(
-        ("class", "candidates", "selected", "weights"),
-        [
-            (
-                each.name,
-                f"{each.n_candidates:,}",
-                f"{each.n_selected:,}",
-                "unbiased" if each.randomised else "biased: rank or dedup decided, not only chance",
-            )
-            for each in found
-        ],
-    )
+    print_table(Inclusion.headings, [each.cells for each in found])
     say_labelled(pair, scored)
     say(f"written to {output} and {map_}")

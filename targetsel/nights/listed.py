@@ -170,8 +170,8 @@ class ListedSources:
         for name, weight in weights.items():
             if not (is_number(weight) and math.isfinite(weight) and weight >= 0):
                 raise VisibilityError(
-                    f"the weight of class '{name}' is {weight!r}; expected 0 or more. Give a class "
-                    "that is not wanted the weight 0."
+                    f"the weight of class '{name}' is {weight!r}; expected a finite number, 0 or "
+                    "more. Give a class that is not wanted the weight 0."
                 )
             if len(of_class) and name not in of_class:
                 hint = close_or_known(name, sorted(set(of_class.tolist())))

@@ -91,7 +91,7 @@ def join_redshifts(
     """
     check_table_output(output, [*paths_in([scored]), file])
     with ScoredFile(scored) as rows:
-        _check(rows)
+        _check(rows, combine)
         given = read_distributions(file, redshift, redshift_error, id_col)
         _check_joined(rows, given, file)
         index, fields = IdIndex(given.source_id), _fields(rows.schema)
@@ -111,7 +111,7 @@ def join_redshifts(
             return JoinedRedshifts(len(rows), int(given.known.sum()), origins)
 
 
-def _check(rows: ScoredFile) -> None:
+def _check(rows: ScoredFile, combine: bool) -> None:
     names = rows.schema.names
     if "observed_status" in names:
         raise CatalogError(
@@ -122,6 +122,11 @@ def _check(rows: ScoredFile) -> None:
         raise CatalogError(
             f"{rows.path}: has a column 'photoz' of its own, which rules mean. Rename it to have "
             "the redshifts there."
+        )
+    if combine and not predicts_redshift(rows.schema):
+        raise CatalogError(
+            f"{rows.path}: predicts no redshift that others could be combined with. Leave out "
+            "--combine, or score the catalog with an ensemble that predicts redshifts."
         )
     if ORIGIN.name in names:
         raise CatalogError(

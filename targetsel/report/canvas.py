@@ -23,6 +23,7 @@ STYLE: dict[Any, Any] = {"svg.hashsalt": "targetsel", "svg.fonttype": "none", "f
          "pdf.fonttype": 42, "axes.spines.top": False, "axes.spines.right": False}  # fmt: skip
 # What would make two pictures of the same data differ.
 NO_DATE = {"png": None, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
+AS_IT_IS: dict[str, Any] = {"parse_math": False}  # of texts in which dollars begin no formula
 COLUMNS = 3
 FORMATS = tuple(f".{kind}" for kind in NO_DATE)
 

@@ -14,7 +14,7 @@ from targetsel.imaging.picture import channels, composite, draw_marks
 from targetsel.imaging.store import CutoutStore
 from targetsel.plots import Axes, matplotlib
 from targetsel.plots import Figure as Canvas
-from targetsel.report.canvas import COLOURS, NO_DATE, STYLE, check_suffix
+from targetsel.report.canvas import AS_IT_IS, COLOURS, NO_DATE, STYLE, check_suffix
 from targetsel.report.latents import (
     check_store,
     check_was_scored,
@@ -129,7 +129,9 @@ def draw_sheet(
                     place = (
                         f"{done - len(ids) + 1:,} to {done:,} of {n:,} sources of {targets.name}"
                     )
-                    canvas.text(0.03, 0.015, f"{place}. {foot}", fontsize=7, color="0.3")
+                    canvas.text(
+                        0.03, 0.015, f"{place}. {foot}", fontsize=7, color="0.3", **AS_IT_IS
+                    )
                     pages.savefig(canvas)
                     advance(len(ids))
     return done
@@ -169,6 +171,11 @@ def blocks(
 
 def _rows_in(file: ScoredFile, listed: Listed) -> np.ndarray:
     """The row of each source of a list in the scored file, shape (N,)."""
+    if (twice := _repeats(listed.source_id)).any():
+        raise CatalogError(
+            f"{listed.name}: the source '{listed.source_id[twice][0]}' is there more than once. "
+            "Remove the repeated rows, or select the list again."
+        )
     places = np.full(len(listed.source_id), -1)
     ra, dec = (np.full(len(places), np.nan) for _ in range(2))
     first = 0
@@ -238,7 +245,14 @@ def _page(
             draw_marks(image, cutouts, k, fontsize=5)
         else:
             image.text(0.5, 0.5, "no cutout", ha="center", fontsize=7)
-        canvas.text(left + 0.14, bottom + 0.108, f"{source_id}\n{words[k]}", va="top", fontsize=7)
+        canvas.text(
+            left + 0.14,
+            bottom + 0.108,
+            f"{source_id}\n{words[k]}",
+            va="top",
+            fontsize=7,
+            **AS_IT_IS,
+        )
         if table["status"][k].as_py() == "ok" and posterior.known[k]:
             panel = canvas.add_axes((left + 0.14, bottom + 0.017, 0.165, 0.052))
             _thumbnail(panel, spectra.wavelength, low[k], middle[k], high[k])

@@ -18,7 +18,7 @@ from targetsel.networks.posterior import LatentPosterior
 from targetsel.photometry.columns import CatalogPhotometry
 from targetsel.plots import Axes, matplotlib
 from targetsel.plots import Figure as Canvas
-from targetsel.report.canvas import COLOURS, STYLE, check_suffix, write_canvas
+from targetsel.report.canvas import AS_IT_IS, COLOURS, STYLE, check_suffix, write_canvas
 from targetsel.report.latents import (
     check_store,
     check_was_scored,
@@ -163,7 +163,8 @@ def _write_title(canvas: Canvas, source_id: str, table: pa.Table, ra: float, dec
     lines = [place_of(ra, dec), "   ".join(_brightness(table))]
     if (redshift := redshift_of(table)) is not None:
         lines[0] += f"   redshift {redshift:.4f}"
-    canvas.text(0.2 / WIDTH, 1 - 0.3 / height, f"Source {source_id}", fontsize=13, weight="bold")
+    canvas.text(0.2 / WIDTH, 1 - 0.3 / height, f"Source {source_id}", fontsize=13, weight="bold",
+                **AS_IT_IS)  # fmt: skip
     for k, line in enumerate(lines):
         canvas.text(0.2 / WIDTH, 1 - (0.54 + 0.2 * k) / height, line, fontsize=9)
 
@@ -284,7 +285,7 @@ def _write_classes(panel: Axes, classes: Sequence[Explanation], left: float) -> 
     for k, each in enumerate(classes):
         likely = "" if each.probability is None else f",  P = {each.probability:.2f}"
         panel.text(left, line + 0.5, f"{each.name}: {_verdict(each)}{likely}", va="center",
-                   fontsize=8.5, weight="bold")  # fmt: skip
+                   fontsize=8.5, weight="bold", **AS_IT_IS)  # fmt: skip
         if not k:
             for x, text in ((8.2, "value"), (9.0, "limit"), (9.8, "margin")):
                 panel.text(x, line + 0.5, text, va="center", ha="right", fontsize=8.5)
@@ -293,12 +294,13 @@ def _write_classes(panel: Axes, classes: Sequence[Explanation], left: float) -> 
             mark, colour = MARKS[row.outcome]
             indent = left + 0.12 * row.depth
             panel.text(indent, line + 0.5, mark, va="center", fontsize=9, color=colour)
-            panel.text(indent + 0.2, line + 0.5, _condition(row), va="center", fontsize=8)
+            condition = _condition(row)
+            panel.text(indent + 0.2, line + 0.5, condition, va="center", fontsize=8, **AS_IT_IS)
             margin = "" if row.margin is None else f"{row.margin:+.1f} σ"
             for x, text in zip(
                 (8.2, 9.0, 9.8), (_value(row), _short(row.threshold), margin), strict=True
             ):
-                panel.text(x, line + 0.5, text, va="center", ha="right", fontsize=8)
+                panel.text(x, line + 0.5, text, va="center", ha="right", fontsize=8, **AS_IT_IS)
         line += 2
 
 

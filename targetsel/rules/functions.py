@@ -163,9 +163,15 @@ def _magnitude(binder: CallContext, node: Branch) -> TypedExpression:
             log = f.Operation("log10", (f.scaled(flux.formula, flux.unit.factor_to(unit)),))
             scaled = f.Operation("*", (f.Constant(-2.5), log))
             return TypedExpression(f.Operation("+", (f.Constant(zero_point), scaled)), unit=MAG)
+    name = in_brief(node.parts[0])
+    step = (
+        "convert it"
+        if flux.unit is not None
+        else f"if it holds such numbers, write mag({name} * 1 nJy); CSV keeps no units"
+    )
     raise node.parts[0].place.error(
-        f"mag() takes a flux, expected in nJy, Jy or nanomaggy; {in_brief(node.parts[0])} is in "
-        f"{flux.unit or 'no unit'}"
+        f"mag() takes a flux, expected in nJy, Jy or nanomaggy; {name} is in "
+        f"{flux.unit or 'no unit'}; {step}"
     )
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import re
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -113,6 +114,27 @@ def test_north_and_east_are_drawn_where_they_are_known(targetsel, scored, sky):
     texts = written(sky / "unknown.svg")
     assert not {"N", "E"} & {*texts}
     assert [each for each in texts if "orientation not known" in each]
+
+
+def test_dollars_in_ids_and_rules_begin_no_formula(targetsel, sky):
+    store, catalog = CutoutStore.open(sky / "cutouts"), pq.read_table("catalog.parquet")
+    cutouts = store.read(store.source_ids())
+    named = dataclasses.replace(cutouts, source_id=np.array([f"a${k}$" for k in cutouts.source_id]))
+    write_store(sky / "cutouts", [(named, *cutouts.position)], store.sky_sigma)
+    place = catalog.schema.get_field_index("source_id")
+    ids = [f"a${k}$" for k in catalog["source_id"].to_pylist()]
+    pq.write_table(catalog.set_column(place, "source_id", [ids]), "catalog.parquet")
+    assert targetsel("score", "catalog.parquet", "--ensemble", "tiny").status == 0
+    where = "not (source_id in ['a$x$', 'b'])"
+    rules = (
+        f'schema: targetsel/rules/v1\nname: a\nclasses: {{A: {{priority: 1, where: "{where}"}}}}'
+    )
+    (sky / "dollars.yaml").write_text(rules)
+    words = ("show", "catalog.scored.parquet", "--id", ids[0], *WORDS, "--rules", "dollars.yaml")
+    assert targetsel(*words, "-o", "one.svg").status == 0
+    texts = written(sky / "one.svg")
+    assert f"Source {ids[0]}" in texts
+    assert any("a$x$" in each for each in texts)
 
 
 def test_slim_rows_are_drawn_as_full_ones(targetsel, scored, sky):

@@ -34,6 +34,14 @@ def scored(tmp_path):
     return predicted(tmp_path, (0.15, 0.15, 0.3))
 
 
+def test_there_is_nothing_to_combine_with_where_no_redshift_is_predicted(tmp_path):
+    path = without_redshifts(tmp_path, (0.15, 0.15, 0.3))
+    file = given(tmp_path / "z.parquet", ids_of(path)[:1], [0.25])
+    with pytest.raises(TargetselError, match=r"no redshift that others .* Leave out --combine"):
+        join_redshifts(path, file, tmp_path / "out.parquet", combine=True)
+    assert join_redshifts(path, file, tmp_path / "out.parquet").n_matched == 1
+
+
 def ids_of(path):
     return pq.read_table(path)["source_id"].to_pylist()
 

@@ -3,7 +3,7 @@
 import pytest
 
 import targetsel as ts
-from targetsel.errors import CatalogError
+from targetsel.errors import CatalogError, RuleError
 
 CATALOG = "source_id,ra,dec,gmag,rmag,kind\n" + "".join(
     f"{k},{10 + 0.1 * k},0.5,{20 + 0.01 * k},{19.5 + 0.01 * k},{'GALAXY' if k % 2 else 'STAR'}\n"
@@ -78,3 +78,14 @@ def test_columns_of_observe_need_no_catalog_to_be_known(tmp_path, condition):
 def test_a_misspelt_column_of_observe_is_told(tmp_path):
     found = ts.lint_rules(rules(tmp_path, "in_range_halpa > 0.9"))
     assert "Did you mean 'in_range_halpha'" in str(found.remarks[0])
+
+
+def test_a_flux_without_a_unit_says_how_to_give_one(tmp_path):
+    catalog = tmp_path / "fluxes.csv"
+    catalog.write_text("source_id,ra,dec,f_g\n1,10,1,3631\n2,11,1,36310\n")
+    with pytest.raises(RuleError) as caught:
+        ts.select(catalog, rules(tmp_path, "mag(f_g) < 21"))
+    step = "if it holds such numbers, write mag(f_g * 1 nJy); CSV keeps no units"
+    assert step in str(caught.value)
+    targets = ts.select(catalog, rules(tmp_path, "mag(f_g * 1 nJy) < 21"))
+    assert targets["source_id"].tolist() == [2]  # 3631 nJy are 22.5 mag

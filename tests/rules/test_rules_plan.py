@@ -200,7 +200,10 @@ def test_conditions_come_in_the_fixed_order(catalog, tmp_path):
         ("has_bit(rmag, 1)", "has_bit() must have a column of integers, not rmag"),
         ("has_bit(maskbits, 63)", "a bit must be a whole number, 0 to 62, not 63"),
         ("has_bit(maskbits, rmag)", "a bit must be a whole number, 0 to 62, not rmag"),
-        ("mag(rmag) < 20", "mag() takes a flux, expected in nJy, Jy or nanomaggy; rmag is in mag"),
+        (
+            "mag(rmag) < 20",
+            "mag() takes a flux, expected in nJy, Jy or nanomaggy; rmag is in mag; convert it",
+        ),
         (
             "rmag > catalog_quantile(rmag, 2)",
             "second argument of catalog_quantile() must be a prob",

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +17,7 @@ from targetsel.errors import CatalogError
 from targetsel.rules.plan import ClassFormulas
 from targetsel.rules.rules import Rules
 from targetsel.scored.known_match import KnownSpectra
+from targetsel.selection.class_reports import ClassReports
 from targetsel.selection.evaluation import holds
 from targetsel.selection.scored_sources import ScoredCatalog, scored_catalog
 from targetsel.selection.select import preview
@@ -72,8 +74,22 @@ class ClassDifference:
             *_listed(f"{self.name}: left, kept out now by", self.left_by),
         ]
 
+    @property
+    def records(self) -> list[Mapping[str, Any]]:
+        """One row with plain numbers."""
+        names = ("n_before", "n_after", "n_entered", "n_left")
+        return [{"class": self.name, **dict(zip(names, self.counts, strict=True))}]
+
     def __repr__(self) -> str:
         return "\n".join((*text_table(self.headings, [self.cells]), *self.reasons))
+
+
+class ClassDifferences(ClassReports[ClassDifference]):
+    """Changes class by class: a table of the counts, and below it the reasons."""
+
+    def __repr__(self) -> str:
+        reasons = [line for each in self for line in each.reasons]
+        return "\n".join((super().__repr__(), *reasons))
 
 
 def _listed(title: str, reasons: Mapping[str, int]) -> list[str]:
@@ -87,7 +103,7 @@ def compare_rules(
     scored: Path,
     labelled: tuple[Path, Path] | None = None,
     known: KnownSpectra | None = None,
-) -> tuple[ClassDifference, ...]:
+) -> ClassDifferences:
     """Differences between the target lists of two rule files; the rest as in `select`."""
     catalogs = (scored_catalog(scored, each, known=known) for each in (before, after))
     with next(catalogs) as old, next(catalogs) as new:
@@ -99,7 +115,7 @@ def compare_lists(
     after: TargetList,
     scored: Path | None = None,
     known: KnownSpectra | None = None,
-) -> tuple[ClassDifference, ...]:
+) -> ClassDifferences:
     """Differences between two target lists; with the scored catalog, also their causes.
 
     `known` are the files of spectra that those of the lists were selected with that say so.
@@ -119,7 +135,7 @@ def _compared(
     after: TargetList,
     old: ScoredCatalog | None = None,
     new: ScoredCatalog | None = None,
-) -> tuple[ClassDifference, ...]:
+) -> ClassDifferences:
     if before.table.schema.field("source_id").type != after.table.schema.field("source_id").type:
         raise CatalogError(
             "the two lists have ids of different types; they are of two catalogs. Give lists that "
@@ -141,7 +157,7 @@ def _compared(
                 _reasons(new, name, left),
             )
         )
-    return tuple(differences)
+    return ClassDifferences(differences)
 
 
 def n_shared(before: TargetList, after: TargetList) -> int:

@@ -16,7 +16,7 @@ unbiased again, and targets have what the list states (see `selection.inclusion`
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,12 +25,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from targetsel.documents.text_table import text_table
 from targetsel.feature_cells.columns import CELL, cell_numbers
 from targetsel.rules import formula as f
 from targetsel.rules.plan import INCLUSION, ClassFormulas
 from targetsel.rules.rule_file import TargetClass
 from targetsel.rules.rules import Rules
 from targetsel.scored.known_match import KnownSpectra
+from targetsel.selection.class_reports import ClassReports
 from targetsel.selection.evaluation import passing, value
 from targetsel.selection.guarantees import guaranteed, guarantees
 from targetsel.selection.inclusion import inclusion_column
@@ -70,6 +72,30 @@ class Inclusion:
     n_selected: int
     randomised: bool
 
+    headings = ("class", "candidates", "selected", "weights")
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """The counts as a line of a table, under `headings`."""
+        biased = "biased: rank or dedup decided, not only chance"
+        weights = "unbiased" if self.randomised else biased
+        return self.name, f"{self.n_candidates:,}", f"{self.n_selected:,}", weights
+
+    @property
+    def records(self) -> list[Mapping[str, Any]]:
+        """One row with plain numbers."""
+        return [
+            {
+                "class": self.name,
+                "n_candidates": self.n_candidates,
+                "n_selected": self.n_selected,
+                "randomised": self.randomised,
+            }
+        ]
+
+    def __repr__(self) -> str:
+        return "\n".join(text_table(self.headings, [self.cells]))
+
 
 def write_selection_function(
     rules: Rules,
@@ -79,7 +105,7 @@ def write_selection_function(
     nside: int = 64,
     labelled: tuple[Path, Path] | None = None,
     known: KnownSpectra | None = None,
-) -> tuple[Inclusion, ...]:
+) -> ClassReports[Inclusion]:
     """Write every target's inclusion probability, and a map of their mean.
 
     Parameters
@@ -129,7 +155,7 @@ def write_selection_function(
     }
     _write_sources(output, targets, columns, footer)
     _write_map(map_output, maps, footer | {"format": MAP_FORMAT, "order": order, "nside": nside})
-    return tuple(found)
+    return ClassReports(found)
 
 
 class _Sums:

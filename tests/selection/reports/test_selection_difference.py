@@ -7,7 +7,13 @@ import pytest
 from targetsel.errors import CatalogError
 from targetsel.rules.columns import footer
 from targetsel.rules.rules import Rules
-from targetsel.selection.reports.difference import NO_CLASS, OTHER, compare_lists, compare_rules
+from targetsel.selection.reports.difference import (
+    NO_CLASS,
+    OTHER,
+    ClassDifference,
+    compare_lists,
+    compare_rules,
+)
 from targetsel.selection.select import select
 from targetsel.selection.target_list import TargetList
 from targetsel.tables.parquet import write_table
@@ -82,3 +88,12 @@ def test_lists_of_another_catalog_are_refused(scored, tmp_path):
     write_table(first, tmp_path / "few.scored.parquet", footer(first.schema))
     with one_line(CatalogError, "few.scored.parquet: has none of the 10 sources of ELG that are"):
         compare_lists(old, new, tmp_path / "few.scored.parquet")
+
+
+def test_differences_show_themselves_as_the_command_prints_them(scored):
+    found = compare_rules(BEFORE, AFTER, scored)
+    lines = repr(found).splitlines()
+    assert lines[0].split() == list(ClassDifference.headings)
+    assert lines[1].split() == list(found[0].cells)
+    assert lines[2:] == found[0].reasons
+    assert found.to_pandas()["n_entered"].tolist() == [found[0].n_entered]
