@@ -81,6 +81,7 @@ NOT_RUN: dict[str, str] = {
     "dimming": "describes posteriors, which have no better and worse",
     "distillation": _SKIES,
     "embeddings": _TRAINS,
+    "even_density": "needs a map of real stars, and takes ten minutes of CPU",
     "farther": "compares simulated galaxies with surveys, which has no better and worse",
     "few_labels": "trains networks for twenty minutes",
     "fetching": "measures by the clock how long an emulated archive keeps it waiting",
