@@ -7,7 +7,7 @@ so that folds differ by what maps tell, and not by how dense they happen to be.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -217,7 +217,7 @@ def _boosted(cells: CountedCells, starts: np.ndarray) -> list[np.ndarray]:
     return found
 
 
-def _stages(cells: CountedCells, start: np.ndarray, learns: np.ndarray) -> list[np.ndarray]:
+def _stages(cells: CountedCells, start: np.ndarray, learns: np.ndarray) -> Iterator[np.ndarray]:
     """Relative densities of all cells by more and more trees, which learn from some of them."""
     from sklearn.ensemble import HistGradientBoostingRegressor
     from threadpoolctl import threadpool_limits
@@ -238,5 +238,6 @@ def _stages(cells: CountedCells, start: np.ndarray, learns: np.ndarray) -> list[
             (cells.counts / offset)[learns],
             sample_weight=(offset / offset.mean())[learns],
         )
-        staged = [np.asarray(each) for each in trees.staged_predict(cells.maps)]
-    return [start, *(_relative(start * each, cells.areas) for each in staged)]
+        yield start
+        for each in trees.staged_predict(cells.maps):
+            yield _relative(start * each, cells.areas)

@@ -49,9 +49,10 @@ N_FOLDS = 10
 LEAST_AREA = 0.2  # of the largest pixel's, for a pixel to count
 FEWEST_PATCHES = 12
 FEWEST_TARGETS = 100
+MOST_IN_FOLD = 0.5  # share of the targets that one fold may hold
 CELLS_PER_MAP = 10  # at least
 SAME = 0.9999  # correlation above which two maps are one
-EMPTY = 0.3  # share of pixels without a target, that more are expected in, which tells of a mistake
+FILLED = 0.7  # of the pixels that should hold a target: with fewer, the area is a mistake
 METHODS = (LINEAR, BOOSTED)
 CAUTION = (
     "clustering of galaxies that goes along with a map by chance, or because the map was made of "
@@ -426,13 +427,14 @@ def _of_class(
     facts = (name, n, float(area.sum()), len(pixels), n_small, n_unknown)
     density = counts / area / mean
     patch = patches_of(pixels, order)
-    why_not, next_step = _too_few(counts, area, patch, len(maps))
+    n_folds = min(N_FOLDS, int(patch.max(initial=0)) + 1)
+    fold = folds_of(patch, area, n_folds)
+    why_not, next_step = _too_few(counts, area, patch, fold, len(maps))
     if why_not:
         if name == ALL:
             raise CatalogError(f"no weights can be found, as {why_not}. {next_step}")
         return ClassEvenness(*facts, pixels, density, why_not=why_not), None
-    n_folds = min(N_FOLDS, int(patch.max()) + 1)
-    cells = CountedCells(counts, area, values, patch, folds_of(patch, area, n_folds))
+    cells = CountedCells(counts, area, values, patch, fold)
     prediction = predict_counts(cells, method)
     relative = prediction.relative
     trends = [
@@ -457,7 +459,7 @@ def _of_class(
 
 
 def _too_few(
-    counts: np.ndarray, areas: np.ndarray, patch: np.ndarray, n_maps: int
+    counts: np.ndarray, areas: np.ndarray, patch: np.ndarray, fold: np.ndarray, n_maps: int
 ) -> tuple[str, str]:
     """Why nothing can be predicted from so little, and the next step; empty where it can."""
     n, n_patches = int(counts.sum()), len(np.unique(patch))
@@ -471,12 +473,16 @@ def _too_few(
     if len(counts) < CELLS_PER_MAP * (n_maps + 1):
         few = f"{counted(len(counts), 'pixel')} are too few for {counted(n_maps, 'map')}"
         return few, "Count in smaller pixels with --nside, or give fewer maps."
+    elsewhere = "Say where the list could have targets, with --scored or --randoms."
+    if np.bincount(fold, counts).max() > MOST_IN_FOLD * n:
+        share = f"over {MOST_IN_FOLD:.0%} of the targets lie in a tenth of the area"
+        return f"{share}, and nothing can be learnt for it elsewhere", elsewhere
     expected = float(np.mean(np.exp(-areas * counts.sum() / areas.sum())))
     empty = float(np.mean(counts == 0))
-    if empty > EMPTY + expected:
+    if 1 - empty < FILLED * (1 - expected):
         part = (
             f"{empty:.0%} of the pixels hold no target, where {expected:.0%} are expected to: the "
             "list was not selected from all of that area"
         )
-        return part, "Say where it could have targets, with --scored or --randoms."
+        return part, elsewhere
     return "", ""

@@ -201,6 +201,22 @@ def test_a_footprint_that_the_list_does_not_fill_is_refused():
 
 
 @pytest.mark.parametrize(
+    ("order", "message"),
+    [
+        (2, r"97% of the pixels hold no target, where \d\d% are expected to"),
+        (3, r"over 50% of the targets lie in a tenth of the area, and nothing can be learnt"),
+    ],
+)
+def test_a_list_in_one_corner_of_its_footprint_is_refused(order, message):
+    targets = following()
+    healpix = targets.table["_healpix_29"].to_numpy()
+    corner = np.random.default_rng(0).permutation(np.flatnonzero(coarser(healpix, order) == 3))
+    part = TargetList(targets.table.take(corner[:150]), targets.footer)
+    with pytest.raises(CatalogError, match=message):
+        evenness(part, [STARS], ORDER, method="linear")
+
+
+@pytest.mark.parametrize(
     ("n", "order", "message"),
     [
         (60, ORDER, "no weights can be found, as only .* targets are .* of 100 needed. Give a lon"),
