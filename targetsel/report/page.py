@@ -215,8 +215,10 @@ def _calibration(calibration: Any) -> str:
     number = calibration.get("n_fitted")
     sources = f"{number:,} {kind} sources" if isinstance(number, int) else f"{kind} sources"
     truth = str(calibration.get("truth_sha256", "unknown"))[:12]
+    learnt = f" and recalibrated ('{calibration.get('name')}')"
     return (
-        f"Calibrated on {sources} (truth {truth}), calibration "
+        f"Calibrated on {sources} (truth {truth})"
+        f"{learnt if calibration.get('recalibrations') else ''}, calibration "
         f"{str(calibration.get('sha256', 'unknown'))[:12]}."
     )
 
