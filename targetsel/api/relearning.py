@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from targetsel.api.given import AnyPath, AnyPaths, paths_of
+from targetsel.api.partitions import Cluster, is_partitioned, partitions_of
 from targetsel.remote.copies import with_addresses
 from targetsel.scoring import DEFAULT
-from targetsel.tables.any_form import AnyTable
+from targetsel.tables.any_form import AnyTable, paths_in
 
 if TYPE_CHECKING:
     from targetsel.calibration.recalibration import Recalibration
+    from targetsel.partitions.recalibrating import PartitionedRecalibrated
     from targetsel.scored.rows import Scored
     from targetsel.scoring.recalibrating import RecalibratedRun
 
@@ -83,10 +85,19 @@ def relearn(
     return found.recalibrations[-1]
 
 
-@with_addresses("output")
+@with_addresses("output", in_parts="scored")
 def recalibrate(
-    scored: AnyTable, ensemble: AnyPath, output: AnyPath | None = None
-) -> Scored[RecalibratedRun]:
+    scored: AnyTable,
+    ensemble: AnyPath,
+    output: AnyPath | None = None,
+    *,
+    workers: int = 1,
+    dask: bool = False,
+    scheduler: str | None = None,
+    shard: str | None = None,
+    time_limit: str | None = None,
+    without_failed: bool = False,
+) -> Scored[RecalibratedRun | PartitionedRecalibrated]:
     """The scored catalog with what its ensemble learnt since, as `targetsel recalibrate`.
 
     Its columns are the same, to the last bit, as if it were scored again, but no network runs.
@@ -97,7 +108,14 @@ def recalibrate(
     ensemble : str or Path
         Folder that `relearn` wrote.
     output : str or Path, optional
-        File to write; by default the result stays in memory.
+        File to write; by default the result stays in memory. A folder, for a scored catalog in
+        HATS: each partition is recalibrated by itself, and the folder becomes a HATS catalog once
+        all are; ``run`` says which failed, and its ``outcome`` has the counts.
+    workers : int
+        Processes that recalibrate the partitions of a HATS catalog.
+    dask, without_failed : bool
+    scheduler, shard, time_limit : str, optional
+        Who these are, and which partitions they do, as of `score`.
 
     Returns
     -------
@@ -128,9 +146,16 @@ def recalibrate(
     >>> [each.name for each in after.run.applied]
     ['relearned-1']
     """
-    from targetsel.scored.rows import scored_into
+    from targetsel.partitions.recalibrating import recalibrate_partitions
+    from targetsel.scored.rows import Scored, scored_into
     from targetsel.scoring.ensemble import find_ensemble
     from targetsel.scoring.recalibrating import recalibrate as apply
 
+    cluster = Cluster(workers, dask, scheduler, shard, time_limit, without_failed)
     folder = find_ensemble(ensemble if isinstance(ensemble, str) else Path(ensemble))
+    if output is not None and is_partitioned(scored, output):
+        with cluster.run() as parts:
+            run = recalibrate_partitions(partitions_of(scored), folder, Path(output), parts)
+        return Scored(run.output, run)
+    cluster.check_unused(next(iter(paths_in([scored])), "the scored catalog"))
     return scored_into(output, lambda path: apply(scored, folder, path))

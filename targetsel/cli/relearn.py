@@ -7,12 +7,25 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from targetsel.cli.options import EnsembleOption, FoundScoredArgument, ScoredArgument, ScoredOutput
+from targetsel.cli.options import (
+    DaskOption,
+    EnsembleOption,
+    FoundScoredArgument,
+    SchedulerOption,
+    ScoredArgument,
+    ScoredOrFolder,
+    ShardOption,
+    TimeLimitOption,
+    WithoutFailedOption,
+    WorkersOption,
+)
 from targetsel.cli.terminal import print_table, say, say_written
 from targetsel.scoring import DEFAULT
+from targetsel.workers.pool import available_cores
 
 if TYPE_CHECKING:
     from targetsel.calibration.recalibration import QuantityRecord, Recalibration
+    from targetsel.scoring.recalibrating import RecalibratedRun
 
 HEADINGS = (
     *("quantity", "spectra", "count as", "68 % before", "68 % after", "90 % before", "90 % after"),
@@ -129,20 +142,54 @@ def _row(name: str, record: QuantityRecord) -> tuple[str, ...]:
 def recalibrate(
     scored: ScoredArgument,
     ensemble: Annotated[Path, typer.Option("--ensemble", help="Folder that 'relearn' wrote.")],
-    output: ScoredOutput,
+    output: ScoredOrFolder,
+    workers: WorkersOption = None,
+    dask: DaskOption = False,
+    scheduler: SchedulerOption = None,
+    shard: ShardOption = None,
+    time_limit: TimeLimitOption = None,
+    without_failed: WithoutFailedOption = False,
 ) -> None:
     """Write SCORED with what its ensemble learnt since, without running networks.
 
-    The columns are the same as if the catalog were scored again with that ensemble.
+    The columns are the same as if the catalog were scored again with that ensemble. A scored
+    catalog in HATS is recalibrated partition by partition, as 'targetsel score' scores one, where
+    the output is a folder.
 
     Example:
         targetsel relearn catalog.scored.parquet --outcomes truth.parquet -o learnt
         targetsel recalibrate catalog.scored.parquet --ensemble learnt -o learnt.scored.parquet
     """
     from targetsel.api import relearning as api
+    from targetsel.cli.partitions import say_partitions
+    from targetsel.partitions.recalibrating import PartitionedRecalibrated
 
-    run = api.recalibrate(scored, ensemble, output).run
-    assert run is not None
+    found = api.recalibrate(
+        scored,
+        ensemble,
+        output,
+        workers=workers or available_cores(),
+        dask=dask,
+        scheduler=scheduler,
+        shard=shard,
+        time_limit=time_limit,
+        without_failed=without_failed,
+    ).run
+    assert found is not None
+    if isinstance(found, PartitionedRecalibrated):
+        if found.is_finished:
+            say_recalibrated(found.outcome)
+        say_partitions(found)
+        return
+    say_recalibrated(found)
+    say_written(output)
+
+
+recalibrate.in_parts = ("scored",)  # type: ignore[attr-defined]  # see `cli.guarded`
+
+
+def say_recalibrated(run: RecalibratedRun) -> None:
+    """Say what was applied to how many sources, and where it is extrapolated."""
     names = ", ".join(f"'{each.name}'" for each in run.applied)
     moved = sorted({name for each in run.applied for name in each.maps})
     say(
@@ -156,4 +203,3 @@ def recalibrate(
             f"caution: {shares} of them is predicted beyond what outcomes were of, so that what "
             "was learnt is extrapolated there"
         )
-    say_written(output)

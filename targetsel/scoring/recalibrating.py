@@ -155,11 +155,9 @@ def recalibrate(scored: AnyTable, folder: Path, output: Path) -> RecalibratedRun
         calibration, has all recalibrations already, or holds what follows from its line strengths.
     """
     check_table_output(output, paths_in([scored]))
-    card, calibration = stored_calibration(folder)
     with ScoredFile(scored, (MAGNITUDE, STATUS)) as file:
-        check_unfollowed(file)
-        file.check_scored_by(str(card.get("name", "")), sha256_of_card(card))
-        missing = missing_in(file, calibration, folder)
+        missing = lacking(file, folder)
+        _, calibration = stored_calibration(folder)
         slim, n_predicted = is_slim(file.footer), 0
         n_beyond: Counter[str] = Counter()
         with ParquetSink(output, file.schema, compression=compression(file.footer)) as sink:
@@ -183,16 +181,18 @@ def beyond(rows: pa.Table, recalibration: Recalibration) -> dict[str, int]:
     return found
 
 
-def missing_in(
-    file: ScoredFile, calibration: Calibration, folder: Path
-) -> tuple[Recalibration, ...]:
-    """The recalibrations that a scored catalog lacks.
+def lacking(file: ScoredFile, folder: Path) -> tuple[Recalibration, ...]:
+    """The recalibrations of an ensemble that a scored catalog lacks.
 
     Raises
     ------
     CatalogError, EnsembleError
-        If it lacks none, or was scored with a calibration that they were not fitted on.
+        If it lacks none, was scored by another ensemble or with a calibration that they were not
+        fitted on, or holds what follows from its line strengths.
     """
+    card, calibration = stored_calibration(folder)
+    check_unfollowed(file)
+    file.check_scored_by(str(card.get("name", "")), sha256_of_card(card))
     versions = [each.sha256 for each in calibration.versions]
     found = calibration_of(file)
     if not calibration.recalibrations:
