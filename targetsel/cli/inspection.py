@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Annotated
 
@@ -111,9 +112,11 @@ def inspect(
     if page.served is None:
         say(f"{written} Open {page.path} in a browser.")
         return
-    say(f"{written} Notes are kept in {page.served.notes}. Ctrl-C ends the server.")
-    say(f"Open {page.served.address} in a browser of this machine.")
-    say(page.served.wait())
+    with contextlib.suppress(KeyboardInterrupt):  # which may come at any moment from here on
+        say(f"{written} Notes are kept in {page.served.notes}. Ctrl-C ends the server.")
+        say(f"Open {page.served.address} in a browser of this machine.")
+        page.served.wait()
+    say(page.served.close())
 
 
 def inspect_merge(

@@ -23,6 +23,7 @@ from targetsel.inspection.journal import NotesJournal, Row, journal_of, sync_fol
 from targetsel.inspection.notes import REVISION, newest_rows, note_of, revision_of, rows_of
 from targetsel.sky.positions import check_same_places
 from targetsel.tables.files import check_output, written_beside
+from targetsel.tables.reading import reason
 
 PROSPECT = (
     "TARGETID", "EXPID", "NIGHT", "TILEID", "Spec_version", "Redrock_version", "Template_version",
@@ -185,19 +186,30 @@ class NotesFile:
                     f"notes since then stay in {self._journal.path}. Run the command again to join "
                     "both."
                 )
-            with (
-                written_beside(self.path) as beside,
-                beside.open("w", encoding="utf-8", newline="") as file,
-            ):
-                writer = csv.DictWriter(file, self._names, restval="")
-                writer.writeheader()
-                writer.writerows(self.rows.values())
-                file.flush()
-                os.fsync(file.fileno())
+            try:
+                self._write_whole()
+            except OutputError as error:
+                told = getattr(error.__cause__, "strerror", None) or reason(error)
+                raise OutputError(
+                    f"{self.path}: could not be written: {told}. All "
+                    f"notes are in {self._journal.path}. Free some space there, and run the "
+                    "command again to join both."
+                ) from error
             self._seen = _state(self.path)
             sync_folder(self.path.parent)
             with contextlib.suppress(OSError):  # both have them then, with the same revisions
                 self._journal.clear()
+
+    def _write_whole(self) -> None:
+        with (
+            written_beside(self.path) as beside,
+            beside.open("w", encoding="utf-8", newline="") as file,
+        ):
+            writer = csv.DictWriter(file, self._names, restval="")
+            writer.writeheader()
+            writer.writerows(self.rows.values())
+            file.flush()
+            os.fsync(file.fileno())
 
     def close(self) -> None:
         """Write all notes, and let others have the file.

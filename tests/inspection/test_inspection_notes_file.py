@@ -106,7 +106,7 @@ def test_a_full_disk_leaves_the_notes_as_they_were(path, monkeypatch):
             with pytest.raises(OSError, match="No space"):
                 file.keep(note("second"), 1)
             patch.setattr(os, "fsync", full)
-            with pytest.raises(OutputError, match=r"No space"):
+            with pytest.raises(OutputError, match=r"No space.*All notes are in .*journal"):
                 file.write()
         assert journal_of(path).read_bytes() == before
         assert sorted(each.name for each in path.parent.iterdir()) == ["notes.csv.journal"]

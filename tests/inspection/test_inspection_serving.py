@@ -26,6 +26,15 @@ def served(write, tmp_path):
         yield page
 
 
+@pytest.fixture(scope="module")
+def standing(write, tmp_path_factory):
+    """The same, for many tests of what it refuses."""
+    folder = tmp_path_factory.mktemp("standing") / "page"
+    page = write("bright.targets.parquet", folder, serve=True, port=0, cutouts=None)
+    with page.served:
+        yield page
+
+
 def ask(page, method, name, body=None, token=None, **headers):
     """Status and JSON of an answer of its server; of an answer that is none, its bytes."""
     address = urlsplit(page.served.address)
@@ -95,8 +104,8 @@ def test_strangers_are_refused(served):
     "name",
     ["../bright.yaml", "..%2fbright.yaml", "/etc/passwd", "targets-0001.js/..", "", "targets-1.js"],
 )
-def test_only_the_files_of_the_page_are_given(served, name):
-    assert ask(served, "GET", name)[0] == 404
+def test_only_the_files_of_the_page_are_given(standing, name):
+    assert ask(standing, "GET", name)[0] == 404
 
 
 @pytest.mark.parametrize(
@@ -124,16 +133,16 @@ def test_only_the_files_of_the_page_are_given(served, name):
         ({"more": ""}, "expected a note with"),
     ],
 )
-def test_what_is_no_note_is_refused_with_the_reason(served, more, said):
-    status, answer = post(served, **more)
+def test_what_is_no_note_is_refused_with_the_reason(standing, more, said):
+    status, answer = post(standing, **more)
     assert (status, said in answer["said"]) == (422, True), answer
 
 
 @pytest.mark.parametrize("body", ["", "[]", "{", "[" * 50_000, "\xff", "1", "x" * (LARGEST + 1)])
-def test_what_is_no_json_of_a_note_is_refused(served, body):
-    status, _ = ask(served, "POST", "notes", body.encode("latin-1"), **own(served))
+def test_what_is_no_json_of_a_note_is_refused(standing, body):
+    status, _ = ask(standing, "POST", "notes", body.encode("latin-1"), **own(standing))
     assert status == (413 if len(body) > LARGEST else 422)
-    assert post(served)[0] == 200
+    assert ask(standing, "GET", "notes")[1] == {"revision": 0, "notes": []}
 
 
 def test_a_full_disk_is_told_and_the_next_note_is_kept(served, monkeypatch):
