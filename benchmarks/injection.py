@@ -1,13 +1,13 @@
 """Shares selected of changed images, beside those of galaxies simulated so. Images: SIMULATED.
 
-    python benchmarks/injection.py [--ensemble mock-ps1] [--n 1000]
+    python benchmarks/injection.py [--ensemble mock-ps1] [--n 1000] [--survey]
 
 Galaxies that no shipped ensemble has learnt from are simulated, and their images are changed as
 `targetsel inject` does. The same galaxies are simulated again as they would be: fainter with the
 same spectrum, size and neighbours; by a camera of wider seeing with the noise of a pixel that it
 had; and by a shallower one. All random numbers but those of the pixels' noise are the same. What
-injection leaves out is in the difference: neighbours get fainter with a galaxy, a bright galaxy's
-own noise is not restored, and sky that was subtracted wrongly gets fainter, too.
+injection leaves out is in the difference: neighbours get fainter with a galaxy, and so does sky
+that was subtracted wrongly; without --survey, the noise of a galaxy's own light is not restored.
 
 Printed for each step and class of the shipped rules `emission` and `quiescent`: the share selected
 unchanged, injected and simulated; injected less simulated with the 95 % interval of paired sources;
@@ -99,6 +99,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--ensemble", default="mock-ps1")
     parser.add_argument("--n", type=int, default=1000)
+    parser.add_argument("--survey", action="store_true", help="restore the galaxies' own noise")
     options = parser.parse_args()
     ensemble, galaxies = Ensemble.read(options.ensemble), Galaxies.of_demonstration()
     rows = np.linspace(0, len(galaxies) - 1, min(len(galaxies), options.n)).astype(int)
@@ -108,11 +109,15 @@ def main() -> None:
     galaxies, original = galaxies.take(whole), original.take(whole)
     usual = original.sky_sigma()
     before = judged(galaxies, original, ensemble)
-    print(f"{HEADING} | {len(galaxies)} galaxies | {options.ensemble}")
+    print(
+        f"{HEADING} | {len(galaxies)} galaxies | {options.ensemble} | the noise of galaxies' "
+        f"own light is {'' if options.survey else 'not '}restored"
+    )
     print(f"{'step':50} class          unchanged  injected  simulated  "
           f"{'injected - simulated':29} of the probability")  # fmt: skip
     for step in STEPS:
-        ours = judged(galaxies, changed(original, step, usual, SEED), ensemble)
+        sky = PAN_STARRS.sky_flux if options.survey else None
+        ours = judged(galaxies, changed(original, step, usual, SEED, sky), ensemble)
         theirs = judged(galaxies, simulated(galaxies, step), ensemble)
         for name in before.selected:
             one, other = ours.selected[name], theirs.selected[name]

@@ -31,6 +31,7 @@ def inject(
     classes: Sequence[str] = (),
     sources: int = 500,
     seed: int = 0,
+    survey: str | None = None,
     ensemble: AnyEnsemble = DEFAULT,
     threads: int = 1,
     page: AnyPath | None = None,
@@ -63,6 +64,9 @@ def inject(
         Number of sources, those of the smallest hashes of their ids.
     seed : int
         Chooses the sources and draws the noise.
+    survey : str, optional
+        Survey of the images, such as "ps1", whose card tells how bright the sky is: so that the
+        noise of a galaxy's own light is restored, too.
     ensemble : str, Path or Ensemble
         The one that scored the catalog.
     threads : int
@@ -82,7 +86,7 @@ def inject(
         If the file is neither a target list nor a scored catalog, repeats a source, or lacks what
         the rules need.
     CutoutError
-        If a step is none, or the store cannot be read or has none of the sources.
+        If a step or the survey is none, or the store cannot be read or has none of the sources.
     EnsembleError
         If another ensemble scored the file, or it takes embeddings.
     RuleError
@@ -127,6 +131,7 @@ def inject(
         sources,
         seed,
         threads,
+        survey,
     )
     found = changed(asked, None if output is None else Path(output))
     if page is not None:

@@ -43,6 +43,13 @@ def inject(
     seed: Annotated[
         int, typer.Option("--seed", help="Seed that chooses sources and draws the noise.")
     ] = 0,
+    survey: Annotated[
+        str | None,
+        typer.Option(
+            help="Survey of the images, such as ps1: the brightness of its sky tells the noise of "
+            "a galaxy's own light. Default: that noise is not restored."
+        ),
+    ] = None,
     ensemble: EnsembleOption = DEFAULT,
     threads: ThreadsOption = None,
     page: Annotated[Path | None, typer.Option(help="Report of one page to write, .html.")] = None,
@@ -71,6 +78,7 @@ def inject(
         classes=class_ or (),
         sources=sources,
         seed=seed,
+        survey=survey,
         ensemble=ensemble,
         threads=threads or available_cores(),
         page=page,

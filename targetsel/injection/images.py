@@ -8,9 +8,11 @@ texture. S is that of white noise blurred by (e, 1 - 2 e, e) along both axes, as
 it. Level and e are measured in each band of each cutout, in a rim of an eighth of its side, from
 differences between pixels one and two apart, which smooth light does not change.
 
-The noise that a source's own light had is scaled with it, and not restored: bright galaxies that
-are made much fainter come out a little less noisy in their middle than they would be. Neighbours
-in the cutout are dimmed and blurred with the source.
+Light I adds the share I / sky to the variance of a pixel, where the brightness of the sky is known.
+Of that n^2 f is due for the dimmed light, and f^2 g is left, g being the share of such noise that
+blurring leaves; the rest is added as well. Where it is not known, bright galaxies that are made
+much fainter come out less noisy in their middle than they would be. Neighbours in the cutout are
+dimmed and blurred with the source.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ SIGMA_OF_FWHM = 1 / (2 * np.sqrt(2 * np.log(2)))
 WIDEST_EDGE = 0.25  # where neighbours correlate by 2/3
 FEWEST = 50  # differences of pixels in the rim, for a measurement
 RIM = 4  # [pixel] least width of the rim
+SMOOTHED = 1.0  # [pixel] before light is taken for what adds noise
 MARGIN = 8  # [pixel] drawn beyond images: the noise that is drawn meets itself at the edges
 
 
@@ -70,7 +73,9 @@ def measured_noise(flux: np.ndarray, usual: np.ndarray) -> Noise:
     return Noise(sigma, edge)
 
 
-def changed(cutouts: Cutouts, step: ImageStep, usual: np.ndarray, seed: int) -> Cutouts:
+def changed(
+    cutouts: Cutouts, step: ImageStep, usual: np.ndarray, seed: int, sky: np.ndarray | None = None
+) -> Cutouts:
     """The cutouts as they would be after a step.
 
     Pixels and bands without data stay so. The noise added to a source depends on the seed, its id
@@ -82,6 +87,8 @@ def changed(cutouts: Cutouts, step: ImageStep, usual: np.ndarray, seed: int) -> 
         As of `measured_noise`: the store's noise of a pixel [nanomaggy].
     seed : int
         Not negative.
+    sky : ndarray, shape (B,), optional
+        Light of the sky in a pixel [nanomaggy], to restore the noise of the sources' own light.
     """
     if not step.changes:
         return cutouts
@@ -90,7 +97,7 @@ def changed(cutouts: Cutouts, step: ImageStep, usual: np.ndarray, seed: int) -> 
     for row in np.flatnonzero(cutouts.present):
         noise = measured_noise(flux[row], usual)
         rng = np.random.default_rng([seed, int(keys[row])])
-        flux[row] = _changed(flux[row], step, noise, cutouts.pixel_scale, rng)
+        flux[row] = _changed(flux[row], step, noise, cutouts.pixel_scale, rng, sky)
     return replace(cutouts, flux=flux)
 
 
@@ -110,7 +117,12 @@ def check_blur(step: ImageStep, pixel_scale: float, size: int) -> None:
 
 
 def _changed(
-    flux: np.ndarray, step: ImageStep, noise: Noise, pixel_scale: float, rng: np.random.Generator
+    flux: np.ndarray,
+    step: ImageStep,
+    noise: Noise,
+    pixel_scale: float,
+    rng: np.random.Generator,
+    sky: np.ndarray | None,
 ) -> np.ndarray:
     """One cutout, shape (B, H, W), after a step."""
     sigma = step.blur * SIGMA_OF_FWHM / pixel_scale  # [pixel]
@@ -125,6 +137,12 @@ def _changed(
             continue  # lost
         texture = _texture(height, width, noise.edge[band])
         added = np.fft.irfft2(grain[band] * lacking * texture, s=(height, width))
+        if sky is not None:
+            kept = _share_kept(height, width, noise.edge[band], sigma)
+            due = step.factor * (step.noisier**2 - step.factor * kept)
+            own = np.sqrt(due / sky[band]) * _root_of_light(image, sigma)
+            white = rng.standard_normal((height, width)) * np.pad(own, (0, MARGIN), "edge")
+            added += np.fft.irfft2(np.fft.rfft2(white) * texture, s=(height, width))
         light = step.factor * (_blurred(image, sigma) if sigma else image)
         light += noise.sigma[band] * added[: flux.shape[1], : flux.shape[2]]
         found[band] = np.where(gone, np.nan, light)
@@ -144,6 +162,21 @@ def _blurred(image: np.ndarray, sigma: float) -> np.ndarray:
     weight = _convolved(known.astype(np.float64), sigma, margin)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(known, light / weight, np.nan)
+
+
+def _root_of_light(image: np.ndarray, sigma: float) -> np.ndarray:
+    """Square root of the light of an image; smoothed, so that its noise does not count as light."""
+    light = _blurred(image, max(sigma, SMOOTHED))
+    return np.sqrt(np.maximum(np.nan_to_num(light), 0.0))
+
+
+def _share_kept(height: int, width: int, edge: float, sigma: float) -> float:
+    """Share of the variance of textured noise that blurring leaves."""
+    if not sigma:
+        return 1.0
+    texture = np.fft.irfft2(_texture(height, width, edge) ** 2, s=(height, width))
+    blurred = _transform(height, width, sigma) * _texture(height, width, edge)
+    return float(np.fft.irfft2(blurred**2, s=(height, width))[0, 0] / texture[0, 0])
 
 
 def _convolved(image: np.ndarray, sigma: float, margin: int) -> np.ndarray:

@@ -18,6 +18,7 @@ from targetsel.networks.inputs import InputsById
 from targetsel.rules.rules import Rules
 from targetsel.scored.columns import STATUS
 from targetsel.scoring.ensemble import Ensemble
+from targetsel.surveys.registry import find_card
 from targetsel.tables.parquet import SIMULATED, says_simulated, write_table
 
 FORMAT = "targetsel/injection/v1"
@@ -41,6 +42,8 @@ class Request:
     n, seed : int
         Number of sources, and the seed that chooses them and draws the noise.
     threads : int
+    survey : str or None
+        Survey of the images, whose card tells the brightness of the sky.
     """
 
     sources: AnySources
@@ -52,6 +55,7 @@ class Request:
     n: int = 500
     seed: int = 0
     threads: int = 1
+    survey: str | None = None
 
 
 def inject(asked: Request, output: Path | None = None) -> Injection:
@@ -64,8 +68,11 @@ def inject(asked: Request, output: Path | None = None) -> Injection:
     """
     for name in asked.classes:
         asked.rules[name]  # so that an unknown one is refused before any file is read
+    card = None if asked.survey is None else find_card(asked.survey)
     chosen = choose_sources(asked.sources, asked.images, asked.rules, asked.n, asked.seed)
-    judge = Judge.of(chosen, asked.rules, asked.classes, asked.ensemble, asked.images, asked.seed)
+    judge = Judge.of(
+        chosen, asked.rules, asked.classes, asked.ensemble, asked.images, asked.seed, card
+    )
     tables = list(changed_rows(chosen, judge, asked.steps, asked.threads))
     table = pa.concat_tables(tables).combine_chunks()
     by = magnitude_of(chosen.catalog.table)
@@ -107,6 +114,11 @@ def _facts(chosen: Chosen, judge: Judge, asked: Request, table: pa.Table) -> tup
             f"{', '.join(judge.in_magnitudes)}: in mag, and of no band that is known; if it is a "
             "magnitude and no colour, score the catalog with --brightness"
         )
+    if judge.sky is None:
+        facts.append(
+            "the noise of galaxies' own light is not restored: name the survey of the images with "
+            "--survey"
+        )
     facts.append(
         "conditions alone decide: sample, dedup and limit are left out; redshifts and sizes of "
         "galaxies stay; purity is not known"
@@ -129,6 +141,7 @@ def _footer(found: Injection, chosen: Chosen, judge: Judge, asked: Request) -> d
         "options": asdict(judge.options),
         **judge.images.provenance,
         "seed": asked.seed,
+        "survey": asked.survey,
         "sources": {"chosen": len(chosen), "with_cutout": chosen.n_with_cutout,
                     "all": chosen.n_all, "of": "list" if chosen.is_list else "catalog"},
         "changed_columns": list(judge.moved),

@@ -14,7 +14,8 @@ from functools import partial
 import numpy as np
 import pyarrow as pa
 
-from targetsel.errors import CatalogError, EnsembleError
+from targetsel.errors import CatalogError, CutoutError, EnsembleError
+from targetsel.imaging.store import Described
 from targetsel.injection.brightness import brightness_names, with_brightness_of
 from targetsel.injection.columns import (
     CARRIED,
@@ -28,7 +29,7 @@ from targetsel.injection.sources import Chosen
 from targetsel.injection.steps import UNCHANGED, ImageStep
 from targetsel.networks.inputs import InputsById
 from targetsel.photometry.columns import unit_said
-from targetsel.photometry.flux import MAGNITUDES
+from targetsel.photometry.flux import MAGNITUDES, NANOMAGGY_ZERO_POINT
 from targetsel.report.photometry import BinnedBy, band_magnitude
 from targetsel.rules.plan import ClassFormulas, plan
 from targetsel.rules.rules import Rules
@@ -38,6 +39,7 @@ from targetsel.scoring.rows import ScoreOptions, score_inputs
 from targetsel.selection.evaluation import all_hold, probability
 from targetsel.selection.sources import Sources, columns_read
 from targetsel.sky.catalog import HEALPIX, Catalog
+from targetsel.surveys.card import SurveyCard
 from targetsel.tables.columns import ID, in_one_piece
 from targetsel.tasks import task
 from targetsel.workers.pool import map_bounded
@@ -58,6 +60,8 @@ class Judge:
         Bound to the columns of scored rows.
     seed : int
         Of the noise that is added.
+    sky : ndarray, shape (B,), or None
+        Light of the sky in a pixel of the store's bands [nanomaggy], where it is known.
     place : Path or str
         The catalog, for errors.
     moved, stay : tuple of str
@@ -72,6 +76,7 @@ class Judge:
     images: InputsById
     classes: tuple[ClassFormulas, ...]
     seed: int
+    sky: np.ndarray | None
     place: object
     moved: tuple[str, ...]
     stay: tuple[str, ...]
@@ -86,6 +91,7 @@ class Judge:
         ensemble: Ensemble,
         images: InputsById,
         seed: int,
+        survey: SurveyCard | None = None,
     ) -> Judge:
         """How a file's sources were scored, with some classes of the rules; all, without names.
 
@@ -133,6 +139,7 @@ class Judge:
             images,
             classes,
             seed,
+            None if survey is None else sky_of(survey, images.cutouts),
             chosen.place,
             tuple(each for each in own if each in of_brightness),
             stay,
@@ -151,7 +158,7 @@ class Judge:
         layout = self.images.cutouts.layout
         tables = []
         for step in steps:
-            cutouts = changed(whole.cutouts, step, np.array(layout.sky_sigma), self.seed)
+            cutouts = changed(whole.cutouts, step, np.array(layout.sky_sigma), self.seed, self.sky)
             table = with_brightness_of(catalog.table, step)
             inputs = replace(whole, cutouts=cutouts)
             scored = score_inputs(
@@ -219,6 +226,25 @@ def changed_rows(
         for table in found:
             yield table
             advance(table.num_rows // len(steps))
+
+
+def sky_of(survey: SurveyCard, store: Described) -> np.ndarray:
+    """Light of a survey's sky in a pixel of each band of a store [nanomaggy], shape (B,).
+
+    Raises
+    ------
+    CutoutError
+        If the survey does not have a band of the store.
+    """
+    known = dict(zip(survey.band_names, survey.column("sky"), strict=True))
+    missing = [band for band in store.layout.bands if band not in known]
+    if missing:
+        raise CutoutError(
+            f"--survey {survey.name}: has the bands {', '.join(known)}, but {store.path} has "
+            f"{', '.join(missing)}, too. Name the survey of these images, or leave --survey out."
+        )
+    magnitude = np.array([known[band] for band in store.layout.bands])
+    return 10 ** (-0.4 * (magnitude - NANOMAGGY_ZERO_POINT)) * store.layout.pixel_scale**2
 
 
 def magnitude_of(scored: pa.Table) -> BinnedBy:

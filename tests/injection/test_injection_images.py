@@ -65,6 +65,20 @@ def test_noise_keeps_its_level_and_texture_whatever_is_changed(step):
         assert neighbours(other, 2) == pytest.approx(neighbours(one, 2), abs=0.02)
 
 
+@pytest.mark.parametrize("step", STEPS, ids=lambda step: step.text)
+def test_noise_of_bright_light_is_restored_where_the_sky_is_known(step):
+    sky, brightness = PAN_STARRS.sky_flux, 2.0  # of the light, in units of the sky's
+    plateau = np.zeros((66, 66))
+    plateau[13:53, 13:53] = brightness
+    light = (plateau * sky[:, None, None]).astype(np.float32)
+    rng = np.random.default_rng(3)
+    noise = [add_noise(light, PAN_STARRS, np.ones(5), rng) for _ in range(60)]
+    before = Cutouts(np.arange(60), np.stack(noise) + light[:, 1:-1, 1:-1], PAN_STARRS.bands, 0.25)
+    middle = changed(before, step, SKY, 0, sky).flux[:, :, 24:40, 24:40]
+    due = step.noisier * np.sqrt(1 + step.factor * brightness)
+    assert middle.std(axis=(0, 2, 3)) / SKY == pytest.approx(due, rel=0.06)
+
+
 def test_light_is_dimmed_by_as_many_magnitudes_as_asked_for():
     before = noisy(light=1000 * gaussian(3.0))
     after = changed(before, ImageStep(dim=2.5), SKY, 0)

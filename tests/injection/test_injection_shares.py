@@ -118,6 +118,22 @@ def test_a_column_in_magnitudes_of_no_known_band_is_named(inject, sky, tmp_path)
     assert "bright: in mag, and of no band that is known" in said
 
 
+def test_a_survey_restores_the_noise_of_the_galaxies_own_light(inject):
+    plain, restored = inject(dim=[2], sources=5), inject(dim=[2], sources=5, survey="ps1")
+    unchanged = pc.equal(plain.table["dim"], 0.0)
+    assert plain.table.filter(unchanged).equals(restored.table.filter(unchanged))
+    assert not plain.table.equals(restored.table)
+    assert any("is not restored" in each for each in plain.facts)
+    assert not any("is not restored" in each for each in restored.facts)
+
+
+def test_a_survey_of_other_bands_is_refused(inject):
+    with pytest.raises(CutoutError, match="--survey legacy: has the bands"):
+        inject(dim=[1], survey="legacy")
+    with pytest.raises(CutoutError, match="survey 'ps2'"):
+        inject(dim=[1], survey="ps2")
+
+
 def test_a_quantile_is_that_of_the_whole_unchanged_catalog(inject, sky):
     rules = (
         (sky / "bright.yaml")
