@@ -25,11 +25,12 @@ linked to shapes), as those with which spectra at random learnt most of the cell
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from relearn import LEAST, LINE, SKIES, ScoredSky
 from skies import HEADING
 
@@ -49,6 +50,14 @@ class Learner:
     """N sources of a sky with their cells, and what is predicted and true of the class."""
 
     sky: ScoredSky
+
+    @classmethod
+    def of(cls, sky: ScoredSky) -> Learner:
+        """That of the sources whose line is predicted and measured."""
+        whole = np.isfinite(sky.true[LINE] + sky.knots[LINE].sum(axis=1))
+        some = replace(sky)
+        some.__dict__["table"] = sky.table.filter(pa.array(whole))
+        return cls(some)
 
     @cached_property
     def cell(self) -> np.ndarray:
@@ -163,7 +172,7 @@ def main() -> None:
     print(f"{HEADING} | {given.sources:,} sources each, {given.draws} draws, {KNOWN} spectra known")
     print("errors with 100, 200, 300 and 500 spectra more; spectra for the error of 500 at random")
     for name in given.skies:
-        learner = Learner(ScoredSky.made(given.work, name, given.sources, given.ensemble))
+        learner = Learner.of(ScoredSky.made(given.work, name, given.sources, given.ensemble))
         report(name, learner, given.draws)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from targetsel.errors import CatalogError
+from targetsel.tables.ids import uniform
 
 FARTHEST = 5.0  # widths from the median beyond which a feature counts as this far
 ITERATIONS = 30
@@ -133,7 +134,7 @@ def _apart(scaled: np.ndarray, n: int, seed: int) -> np.ndarray:
     Arthur & Vassilvitskii (2007, SODA, 1027): each is drawn with a chance that goes with its
     squared distance from the nearest of those before it.
     """
-    draws = np.random.default_rng(seed).random(n)
+    draws = uniform(np.arange(n), seed, "centres of cells")[:, 0]
     chosen = [int(draws[0] * len(scaled))]
     distance = ((scaled - scaled[chosen[0]]) ** 2).sum(axis=1)
     for draw in draws[1:]:

@@ -61,6 +61,11 @@ def _information(binder: CallContext, node: Branch) -> TypedExpression:
         p = probability.formula
         if probability.unit is not None and probability.unit.is_pure:
             p = f.scaled(p, probability.unit.factor_to(PURE))
+        if isinstance(p, f.Constant) and not 0 <= p.value <= 1:
+            raise node.parts[0].place.error(
+                f"{INFORMATION}() takes a probability, expected 0 to 1, not "
+                f"{in_brief(node.parts[0])}"
+            )
         variance = f.Operation("*", (p, f.Operation("-", (f.Constant(1), p))))
         number = f.Operation("*", (number, variance))
     return TypedExpression(number)

@@ -179,6 +179,7 @@ def test_the_same_targets_by_information_are_chosen_of_shuffled_pieces(
         ("max(information(), 1)", "can only multiply information"),
         ("information(ra)", "takes a probability.*ra is in deg"),
         ("information(ra, dec)", "takes"),
+        ("information(2)", "takes a probability, expected 0 to 1, not 2"),
         ("information(flux_r_sdss > 3)", "expected|number"),
     ],
 )
