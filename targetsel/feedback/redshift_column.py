@@ -30,10 +30,15 @@ def with_redshift(path: Path) -> Iterator[Path]:
     Raises
     ------
     CatalogError
-        If it cannot be read, or its redshifts are in a unit or no redshifts.
+        If it cannot be read, has no rows, or its redshifts are in a unit or no redshifts.
     """
     with table_reader(path) as file:
         schema = file.schema
+        if not file.num_rows:
+            raise CatalogError(
+                f"{path}: has no rows; expected one for each spectrum. Name the table of "
+                "the spectra that were taken."
+            )
         by_name = {name.lower(): name for name in reversed(schema.names)}
         name = TRUE
         if TRUE not in schema.names:

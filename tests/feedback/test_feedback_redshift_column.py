@@ -99,3 +99,10 @@ def test_a_quality_below_three_is_a_failure(tmp_path, name):
 def test_a_column_of_other_qualities_is_passed_over(tmp_path, values):
     path = write_spectra(tmp_path, IDS, quality=values)
     assert ObservedTargets.read(emitters(), path).success.all()
+
+
+def test_a_table_of_names_alone_has_no_rows(tmp_path):
+    path = tmp_path / "spectra.csv"
+    path.write_text("source_id,redshift\n")
+    with pytest.raises(CatalogError, match="has no rows; expected one for each spectrum"):
+        ts.outcomes(emitters(), truth=path)
