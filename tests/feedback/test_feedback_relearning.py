@@ -6,6 +6,7 @@ import json
 import shutil
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 import targetsel as ts
@@ -14,6 +15,7 @@ from targetsel.errors import CatalogError, EnsembleError, OutputError
 from targetsel.feedback.relearning import relearn
 from targetsel.scoring.ensemble import find_ensemble
 from targetsel.scoring.recalibrating import stored_calibration
+from targetsel.tables.parquet import write_table
 from tests.feedback.relearning_by_hand import SCATTER, medians, write_outcomes_of, write_scored
 
 N = 400
@@ -230,3 +232,13 @@ def test_sources_unlike_the_outcomes_are_counted(scored, tmp_path):
     run = ts.recalibrate(scored, tmp_path / "strong").run
     assert run.n_beyond["ew_halpha"] == pytest.approx(N - len(strong), abs=10)
     assert run.n_beyond["d4000"] < 0.05 * N
+
+
+def test_a_table_that_outcomes_wrote_names_the_ensemble_and_is_no_prediction(scored, tmp_path):
+    table = write_outcomes_of(tmp_path, np.arange(N), N)
+    notes = {"format": "targetsel/outcomes/v1", "ensemble": {"name": "mock-ps1"}, "weights": "list"}
+    write_table(pq.read_table(table), table, notes)
+    assert learnt(scored, [table]).of_lists == ["outcomes.parquet"]
+    write_table(pq.read_table(table), table, {"ensemble": {"name": "mock-ps1"}})
+    with pytest.raises(CatalogError, match="holds predictions of an ensemble"):
+        learnt(scored, [table])
