@@ -173,6 +173,21 @@ def test_of_a_full_disk_the_page_says_that_a_note_is_not_saved_until_it_is(
     assert browser.execute_script("return localStorage.length") == 0
 
 
+def test_a_note_that_is_refused_is_told_and_keeps_no_other_from_being_saved(served, browse):
+    browser = ready(browse(served.address))
+    browser.execute_script(
+        "notes.set(ids[0], {comment: 'x'.repeat(10001)}); notes.set(ids[1], {quality: 2})"
+    )
+    assert "the comment is longer than 10,000 characters. 1 note waits" in until(
+        lambda: alarm(browser)
+    )
+    saved(browser)
+    assert [each.quality for each in read_notes(served.notes)] == [2]
+    browser.execute_script("notes.set(ids[0], {comment: 'short'})")
+    until(lambda: not alarm(browser))
+    assert len(read_notes(served.notes)) == 2
+
+
 def test_hostile_ids_and_comments_of_a_served_page_stay_text(write, sky, browse, tmp_path):
     table = pq.read_table(sky / "catalog.scored.parquet").slice(0, 3)
     at = table.schema.get_field_index("source_id")
