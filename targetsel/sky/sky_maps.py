@@ -382,7 +382,7 @@ def _in_nested(
         hint = f" Its values are smoother as {words[smoother]}." * is_clear
         raise CatalogError(
             f"{named}: does not say whether its pixels are in RING or NESTED order.{hint} Say it "
-            f"behind a colon, such as {named}:{words[smoother]}."
+            f"behind a colon: {named}:ring or {named}:nested."
         )
     if not is_clear or smoother == told.ordering:
         return both[told.ordering], ""
