@@ -13,7 +13,7 @@ Printed are means over realisations, with standard errors: the trend with stars 
 weights (of a straight line, from the 5th to the 95th percentile), the largest departure from 1 of
 the mean density in ten bins of stars, and the share of clustering that weights take away: of the
 cross-correlation of the density with the planted field, of that with its multipoles below 20
-alone, and of the variance above Poisson's.
+alone, and of the variance above Poisson's. Before that, how often skies without a trend show one.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 from astropy.coordinates import SkyCoord
 
-from targetsel.sky.patches import folds_of, patches_of
+from targetsel.sky.patches import ENOUGH_FOR_ERRORS, folds_of, patches_of
 from targetsel.sky.positions import SQUARE_DEGREES, centres_of, unit_vectors
 from targetsel.sky.sky_maps import read_map
 from targetsel.statistics.count_regression import CountedCells, predict_counts
@@ -55,6 +55,7 @@ class Sky:
         self.areas = np.full(len(self.pixels), SQUARE_DEGREES / len(pixels))
         self.patch = patches_of(self.pixels, ORDER)
         self.fold = folds_of(self.patch, self.areas, 10)
+        self.large_patch = patches_of(self.pixels, ORDER, ENOUGH_FOR_ERRORS)
 
     def field(self, rng: np.random.Generator, low: float, high: float) -> tuple[np.ndarray, ...]:
         """A Gaussian field of unit variance, and its multipoles below `LARGE`.
@@ -155,13 +156,33 @@ def realisations(sky: Sky, n: int) -> Iterator[tuple[str, str, Found]]:
                 yield case, name, found
 
 
+def by_chance(sky: Sky, n: int) -> None:
+    """Print how often p is small, and slopes are beyond their errors, without any trend."""
+    for case in ("Poisson", "clustering"):
+        found = []
+        for seed in range(1000, 1000 + n):
+            rng = np.random.default_rng(seed)
+            field = sky.field(rng, *MULTIPOLES)[0] if case == "clustering" else 0.0
+            expected = DENSITY * sky.areas * np.exp(RMS * field)
+            found.append(trend(sky.stars, rng.poisson(expected), sky.areas, sky.large_patch))
+        p = np.array([each.p for each in found])
+        pulls = np.array([each.slope / each.slope_error for each in found])
+        print(
+            f"{case:12}without a trend, {n} times: p below 0.05 in {np.mean(p < 0.05):.1%}, below "
+            f"0.5 in {np.mean(p < 0.5):.1%}; slopes scatter by {pulls.std():.2f} of their errors"
+        )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--realisations", type=int, default=12)
-    n = parser.parse_args().realisations
+    parser.add_argument("--by-chance", type=int, default=60, help="skies without a trend")
+    options = parser.parse_args()
+    n = options.realisations
     if "TARGETSEL_DATA" not in os.environ:
         raise SystemExit("Set TARGETSEL_DATA to the folder with systematics/stardens-128.fits.")
     sky = Sky(Path(os.environ["TARGETSEL_DATA"]))
+    by_chance(sky, options.by_chance)
     found: dict[tuple[str, str], list[Found]] = {}
     for case, method, values in realisations(sky, n):
         found.setdefault((case, method), []).append(values)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 COARSEST = 2  # order of the largest patches: nside 4, 15 degrees across
-ENOUGH = 100  # patches: they are as large as leaves so many
+ENOUGH = 100  # patches of folds: they are as large as leaves so many
+ENOUGH_FOR_ERRORS = 40  # larger ones, as clustering must not reach from one to the next
 
 
-def patches_of(pixels: np.ndarray, order: int) -> np.ndarray:
+def patches_of(pixels: np.ndarray, order: int, enough: int = ENOUGH) -> np.ndarray:
     """The patch that each pixel lies in, numbered from 0, shape (N,).
 
-    Patches are HEALPix pixels: of the largest kind of which there are 100, or else of the next
+    Patches are HEALPix pixels: of the largest kind of which there are enough, or else of the next
     larger kind than the pixels themselves.
 
     Parameters
@@ -19,11 +20,12 @@ def patches_of(pixels: np.ndarray, order: int) -> np.ndarray:
     pixels : ndarray of int64, shape (N,)
         In NESTED order.
     order : int
+    enough : int
     """
     own = max(order - 1, 0)
     for coarse in range(min(COARSEST, own), own + 1):
         found, place = np.unique(pixels >> 2 * (order - coarse), return_inverse=True)
-        if len(found) >= ENOUGH:
+        if len(found) >= enough:
             break
     return np.asarray(place, dtype=np.int64)
 

@@ -1,7 +1,8 @@
 """Trends of counts with a map of the sky: in bins of the map, with errors from patches of the sky.
 
-The density in a bin is relative to the mean. Its errors, and their correlations, come from how
-much patches of the sky depart from it, so that they hold clustering as well as Poisson noise. That
+The density in a bin is relative to the mean. Its errors, and their correlations, come from leaving
+out patches of the sky, so that they hold Poisson noise and clustering that does not reach from one
+patch to the next; where it does, they are too small. That
 the density is the same in all bins is tested by Hotelling's T2 (1931), which takes into account
 that the covariance is estimated from as many patches as there are.
 """
@@ -104,8 +105,8 @@ def _covariance(
 ) -> np.ndarray:
     """Covariance of the relative densities in B bins, shape (B, B).
 
-    That of ratios of sums over patches (Cochran 1977, section 6.3), in which the mean density is
-    estimated, too. Of bins that lie in few patches, whose scatter is not known, at least Poisson's.
+    From leaving out one patch after the other (jackknife; Quenouille 1956). Of bins that lie in
+    few patches, whose scatter is not known, at least Poisson's.
     """
     n_bins, n_patches = int(bins.max()) + 1, int(patch.max()) + 1
     place = patch * n_bins + bins
@@ -116,15 +117,23 @@ def _covariance(
     there = a.sum(axis=1) > 0
     n, a = n[there], a[there]
     mean, area = n.sum() / a.sum(), a.sum(axis=0)
-    density = n.sum(axis=0) / area / mean
-    apart = (n - mean * density * a) / (mean * area)
-    whole = (n.sum(axis=1) - mean * a.sum(axis=1)) / (mean * a.sum())
-    apart = apart - density * whole[:, None]
-    found = apart.T @ apart * (len(n) / max(len(n) - 1, 1))
-    poisson = density / np.maximum(mean * area, 1e-300)
+    found = _jackknife(_densities(n.sum(axis=0) - n, area - a))
+    poisson = n.sum(axis=0) / area / mean / np.maximum(mean * area, 1e-300)
     few = (a > 0).sum(axis=0) < PATCHES_PER_BIN
     found[np.diag_indices(n_bins)] += np.where(few, np.maximum(poisson - np.diag(found), 0), 0)
-    return np.asarray(found)
+    return found
+
+
+def _densities(n: np.ndarray, areas: np.ndarray) -> np.ndarray:
+    """Densities in bins relative to the mean, shape (R, B); 1 in a bin without area."""
+    mean = n.sum(axis=1) / areas.sum(axis=1)
+    return np.where(areas > 0, n / np.where(areas > 0, areas, 1.0) / mean[:, None], 1.0)
+
+
+def _jackknife(values: np.ndarray) -> np.ndarray:
+    """Covariance of statistics, from their values without each of R patches, shape (R, B)."""
+    apart = values - values.mean(axis=0)
+    return np.asarray(apart.T @ apart * ((len(values) - 1) / len(values)))
 
 
 def _even_test(density: np.ndarray, covariance: np.ndarray, n_patches: int) -> tuple[float, float]:
@@ -147,13 +156,18 @@ def _slope(
 ) -> tuple[float, float]:
     """Change of the relative density between `ENDS` of the map, and its error from patches."""
     low, high = weighted_quantiles(values, areas, ENDS)
-    x = values - np.average(values, weights=areas)
-    mean = counts.sum() / areas.sum()
-    square = np.sum(areas * x**2)
-    if not square > 0 or not mean > 0:
-        return float("nan"), float("nan")
-    steep = np.sum(x * counts) / (mean * square)
-    parts = np.bincount(patch, x * (counts - mean * areas * (1 + steep * x)) / (mean * square))
-    n = len(np.unique(patch))
-    error = float(np.sqrt(np.sum(parts**2) * n / max(n - 1, 1)))
-    return float(steep * (high - low)), error * float(high - low)
+    x = (values - np.average(values, weights=areas)) / (high - low if high > low else 1.0)
+    parts = np.stack(
+        [np.bincount(patch, each) for each in (counts, areas, x * counts, x * areas, x**2 * areas)]
+    )
+    parts = parts[:, parts[1] > 0]
+    total = parts.sum(axis=1, keepdims=True)
+    without = _steepness(total - parts)
+    error = np.sqrt(_jackknife(without[:, None])[0, 0])
+    return float(_steepness(total)[0]), float(error)
+
+
+def _steepness(sums: np.ndarray) -> np.ndarray:
+    """Slope of the relative density, from sums of counts, areas and their products with a map."""
+    n, area, xn, xa, xxa = sums
+    return np.asarray((xn - xa / area * n) / (n / area * (xxa - xa**2 / area)))

@@ -25,7 +25,7 @@ from targetsel.selection.reports.density import ALL
 from targetsel.selection.reports.footprint_areas import PixelAreas, pixel_areas
 from targetsel.selection.scored_sources import ScoredSources
 from targetsel.selection.target_list import TargetList
-from targetsel.sky.patches import folds_of, patches_of
+from targetsel.sky.patches import ENOUGH_FOR_ERRORS, folds_of, patches_of
 from targetsel.sky.positions import coarser
 from targetsel.sky.sky_maps import SkyMap, is_map_file, map_of_sources, read_map
 from targetsel.statistics.count_regression import (
@@ -437,12 +437,13 @@ def _of_class(
     cells = CountedCells(counts, area, values, patch, fold)
     prediction = predict_counts(cells, method)
     relative = prediction.relative
+    large_patch = patches_of(pixels, order, ENOUGH_FOR_ERRORS)
     trends = [
         MapTrend(
             name,
             each,
-            trend(column, counts, area, patch),
-            trend(column, counts / relative, area, patch),
+            trend(column, counts, area, large_patch),
+            trend(column, counts / relative, area, large_patch),
         )
         for each, column in zip(maps, values.T, strict=True)
     ]
