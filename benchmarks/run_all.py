@@ -43,6 +43,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "demonstration": {},
     "engines": {"rounds": 10},
     "folding": {"rounds": 10},
+    "inspection": {"targets": 200, "rounds": 2},
     "joint_probability": {"rows": 50_000, "runs": 2},
     "known": {"sources": 200_000, "spectra": 200_000, "runs": 1},
     "line_strengths": {"mock": 400},
