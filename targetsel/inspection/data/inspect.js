@@ -1,6 +1,7 @@
 "use strict";
 /* The page: the list that is filtered and sorted, the target that is shown, keys and buttons.
    Whatever is data reaches the page as text (textContent, value, Option), never as HTML. */
+const IN_ORDER = new Intl.Collator("en", { numeric: true });  // localeCompare makes one for each pair
 const ROWS = 50, FILES_KEPT = 6;
 const QUALITIES = [[4, "confident"], [3, "probable"], [2, "possible"], [1, "unlikely"], [0, "nothing there"]];
 const FLAGS = [["R", "redshift"], ["C", "class"], ["S", "spectrum"]];
@@ -94,7 +95,7 @@ function refresh() {
     state.shown.sort((a, b) => {
       const one = known.get(a), other = known.get(b);
       if (one === null || other === null) return (one === null) - (other === null) || a - b;  // gaps come last
-      return sign * (typeof one === "string" ? one.localeCompare(other, "en", { numeric: true }) : one - other) || a - b;
+      return sign * (typeof one === "string" ? IN_ORDER.compare(one, other) : one - other) || a - b;
     });
   }
   $("filters").replaceChildren(...state.filters.map((each, k) => {
