@@ -15,13 +15,11 @@ from typing import Any
 import numpy as np
 from scipy.linalg import solve_triangular
 
-from targetsel.errors import CatalogError
 from targetsel.imaging.store import CutoutStore
 from targetsel.inspection.cutouts import small_pictures
 from targetsel.inspection.listing import redshifts_of, rounded
 from targetsel.networks.posterior import LatentPosterior
 from targetsel.report.companions import companions_of
-from targetsel.report.latents import stores_latents
 from targetsel.scored.file import ScoredFile
 from targetsel.scored.labelled_sources import LabelledSources
 from targetsel.sky.positions import separation
@@ -72,13 +70,8 @@ class AlikeSources:
         EnsembleError
             If another ensemble or calibration scored the catalog.
         """
-        with ScoredFile(scored) as own:
+        with ScoredFile(scored, ["status", "member_mean", "member_cov"]) as own:
             own.check_scored_like(file)
-            if not stores_latents(own.schema):
-                raise CatalogError(
-                    f"{scored}: its rows are slim and hold no posterior, by which alike sources "
-                    "are found. Score the catalog without --slim."
-                )
             names = [own.names[name] for name in ("ra", "dec")]
         read = LabelledSources.read(scored, truth)
         order = np.argsort(np.array([str(each) for each in read.source_id]), kind="stable")

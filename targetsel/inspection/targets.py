@@ -24,6 +24,7 @@ from targetsel.scored.file import ScoredFile
 from targetsel.scoring.ensemble import Ensemble
 from targetsel.selection.reports.explain import Explanation, explanation, unpredicted
 from targetsel.selection.sources import Sources
+from targetsel.sky.positions import check_same_places
 from targetsel.spectra.lines import SYMBOLS, in_symbols
 from targetsel.spectra.proxies import proxy_names
 from targetsel.tables.columns import unit_of
@@ -88,11 +89,16 @@ class ShownTargets:
                 f"{self.store and self.store.path}: has none of the sources from '{ids[0]}' on. "
                 "Name the store that was scored."
             )
+        ra, dec = (table[self.file.names[name]].to_numpy() for name in ("ra", "dec"))
+        if self.store is not None and cutouts is not None and cutouts.position is not None:
+            seen = cutouts.present
+            ours, theirs = (ra[seen], dec[seen]), tuple(each[seen] for each in cutouts.position)
+            place, other = self.file.path, self.store.path
+            check_same_places(ids[seen], ours, (theirs[0], theirs[1]), place, other, CutoutError)
         images = pictures(cutouts) if cutouts is not None else [{}] * len(ids)
         posterior = latent_posterior(table, ids, cutouts, self.ensemble)
         spectra = self._predicted(table, posterior)
         redshift, redshift_from = redshifts_of(table)
-        ra, dec = (table[self.file.names[name]].to_numpy() for name in ("ra", "dec"))
         texts = Texts()
         alike: list[list[list[Any]]] | None = None
         sources: list[dict[str, Any]] = []

@@ -17,7 +17,6 @@ from targetsel.errors import CatalogError, CutoutError, TargetselError, visible
 from targetsel.imaging.store import CutoutStore
 from targetsel.scored.beside import scored_catalogs
 from targetsel.scored.file import ScoredFile
-from targetsel.scored.slim import is_slim
 from targetsel.tables.any_format import table_reader
 from targetsel.tables.parquet import footer_in
 
@@ -53,7 +52,9 @@ def is_scored(path: Path) -> bool:
     if path.is_dir():
         return True
     with table_reader(path) as file:
-        return "member_mean" in file.schema.names or is_slim(footer_in(file.footer_entries))
+        footer = footer_in(file.footer_entries)
+        is_list = "format" in footer
+        return "member_mean" in file.schema.names or ("ensemble" in footer and not is_list)
 
 
 def companions_of(

@@ -129,6 +129,6 @@ def test_slim_labelled_rows_are_refused(sky, write, truth, tmp_path, ensemble_fo
     ts.score(
         sky / "catalog.parquet", sky / "cutouts", output=slim, ensemble=ensemble_folder, slim=True
     )
-    with pytest.raises(CatalogError, match="its rows are slim"):
+    with pytest.raises(CatalogError, match="which score --slim leaves out"):
         write("catalog.scored.parquet", tmp_path / "page", like=(slim, truth))
     slim.unlink()

@@ -12,6 +12,8 @@ import pytest
 
 import targetsel as ts
 from targetsel.errors import CatalogError, CutoutError, OutputError, SpectrumError
+from targetsel.imaging.packing import write_store
+from targetsel.imaging.store import CutoutStore
 from targetsel.inspection.spectra import LEVELS, WAVELENGTH, packed
 from targetsel.tables.parquet import write_table
 
@@ -135,6 +137,35 @@ def test_a_store_of_other_sources_is_refused(write, sky, tmp_path):
     )
     with pytest.raises(CutoutError, match="has none of the sources"):
         write("other.scored.parquet", tmp_path / "page", scored=sky / "other.scored.parquet")
+
+
+def test_a_store_whose_sources_are_elsewhere_is_refused(write, sky, tmp_path):
+    store = CutoutStore.open(sky / "cutouts")
+    cutouts = store.read(store.source_ids())
+    ra, dec = cutouts.position
+    write_store(tmp_path / "moved", [(cutouts, (ra + 1) % 360, dec)], store.sky_sigma)
+    with pytest.raises(CutoutError, match="arcsec"):
+        write("catalog.scored.parquet", tmp_path / "page", cutouts=tmp_path / "moved")
+
+
+def test_cutouts_that_were_not_scored_are_shown_with_a_caution(write, sky, tmp_path):
+    store = CutoutStore.open(sky / "cutouts")
+    cutouts = store.read(store.source_ids()[1:])
+    write_store(tmp_path / "some", [(cutouts, *cutouts.position)], store.sky_sigma)
+    page = write("bright.targets.parquet", tmp_path / "page", cutouts=tmp_path / "some")
+    caution = "The cutouts of some are not those that were scored."
+    assert element(page, "settings")["cautions"][0] == caution
+    assert page.said == ("caution: the cutouts of some are not those that were scored",)
+
+
+def test_a_catalog_that_lost_its_posteriors_is_still_a_scored_one(write, sky, tmp_path):
+    table = pq.read_table(sky / "catalog.scored.parquet")
+    footer = json.loads(table.schema.metadata[b"targetsel"])
+    lost = table.drop(["member_mean", "member_cov"])
+    write_table(lost, sky / "lost.parquet", footer)
+    page = write("lost.parquet", tmp_path / "page", scored=None, cutouts=None)
+    assert page.n_targets == len(table)
+    assert page.said == (f"found cutouts {sky / 'cutouts'}",)
 
 
 def test_an_empty_catalog_has_nothing_to_inspect(write, sky, tmp_path):
