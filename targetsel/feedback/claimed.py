@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +16,7 @@ from targetsel.selection.sources import Sources
 from targetsel.selection.target_list import TargetList, rules_of
 from targetsel.spectra.lines import PREDICTABLE, UNITS
 from targetsel.spectra.proxies import CORRELATION, NORMAL_SCORES, QUANTILES
+from targetsel.spectrographs.lines import QUANTITIES
 from targetsel.tables.parquet import described
 
 NO_CLAIM = "it claims nothing about spectra"
@@ -79,19 +80,27 @@ def as_scored(table: pa.Table) -> pa.Table:
 
     A list does not keep these; they are empty, as claims are tested on measured values.
     """
-    for k, name in enumerate(PREDICTABLE):
+    ours = [name for name in table.column_names if is_observed(table.column_names, name)]
+    predicted = (*PREDICTABLE, *ours)
+    for k, name in enumerate(predicted):
         lists = pa.list_(pa.float32(), len(NORMAL_SCORES))
         columns = [
-            described(name, pa.float32(), UNITS[name]),
+            described(name, pa.float32(), UNITS.get(name, "")),
             pa.field(name + QUANTILES, lists, metadata=_SCORES),
         ]
         if k:
-            others = {b"with": ",".join(PREDICTABLE[:k]).encode()}
+            others = {b"with": ",".join(predicted[:k]).encode()}
             columns.append(pa.field(name + CORRELATION, pa.list_(pa.float32(), k), metadata=others))
         for field in columns:
             if field.name not in table.column_names:
                 table = table.append_column(field, pa.nulls(len(table), field.type))
     return table
+
+
+def is_observed(names: Collection[str], name: str) -> bool:
+    """Whether a list's column is a line's flux, S/N or exposure time that `observe` predicted."""
+    is_of_line = any(name.startswith(f"{each}_") for each in QUANTITIES)
+    return is_of_line and {f"{name}_q16", f"{name}_q84"} <= {*names}
 
 
 def _classes(targets: TargetList, scored: pa.Table) -> tuple[ClassFormulas, ...]:

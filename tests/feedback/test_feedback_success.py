@@ -12,8 +12,9 @@ import targetsel as ts
 from targetsel.cli import app
 from targetsel.errors import HandoffError
 from targetsel.feedback.success import SuccessRule, forecast_of, usual_rules
+from targetsel.selection.target_list import TargetList
 from targetsel.tables.parquet import FOOTER_KEY
-from tests.feedback.observed_by_hand import emitters, write_spectra
+from tests.feedback.observed_by_hand import RULES, emitters, write_spectra
 
 
 def seen(n=80, middle=None, width=0.5, name="snr_halpha", **more):
@@ -143,3 +144,17 @@ def test_command_page_and_footer_tell_the_same_forecast(tmp_path):
     assert row["success"] == 0.5
     for shown in (done.output, page.read_text()):
         assert "more than forecast" in shown
+
+
+def test_a_class_that_claims_an_snr_leaves_the_others_tested(tmp_path):
+    targets = seen()
+    text = RULES.replace("P(ew_halpha > 50 Angstrom)", "P(snr_halpha > 5)")
+    targets = TargetList(targets.table, targets.footer | {"rules_files": [["by-hand.yaml", text]]})
+    path = write_spectra(tmp_path, range(101, 181), ew_halpha=np.full(80, 20.0))
+    found = ts.outcomes(targets, truth=path)
+    strong, weak = found.classes
+    assert (strong.untested, strong.purity) == ("'snr_halpha' was not measured", None)
+    assert weak.purity.value == 1.0
+    snr = np.where(np.arange(80) < 40, 9.0, 3.0)
+    path = write_spectra(tmp_path, range(101, 181), ew_halpha=np.full(80, 20.0), snr_halpha=snr)
+    assert ts.outcomes(targets, truth=path).classes[0].purity.value == pytest.approx(0.5)
