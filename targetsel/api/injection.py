@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from targetsel.api.given import AnyEnsemble, AnyPath, ensemble_of, store_of
+from targetsel.errors import CutoutError
 from targetsel.remote.copies import with_addresses
 from targetsel.rules.rules import AnyRules, Rules
 from targetsel.scoring import DEFAULT
-from targetsel.tables.any_form import AnyTable, paths_in
+from targetsel.tables.any_form import AnyTable, is_path, paths_in
 
 if TYPE_CHECKING:
     from targetsel.imaging.store import CutoutStore
@@ -25,10 +26,10 @@ def inject(
     rules: AnyRules,
     output: AnyPath | None = None,
     *,
-    dim: Sequence[float] = (),
-    blur: Sequence[float] = (),
-    noisier: Sequence[float] = (),
-    classes: Sequence[str] = (),
+    dim: float | str | Sequence[float] = (),
+    blur: float | str | Sequence[float] = (),
+    noisier: float | str | Sequence[float] = (),
+    classes: str | Sequence[str] = (),
     sources: int = 500,
     seed: int = 0,
     survey: str | None = None,
@@ -51,14 +52,15 @@ def inject(
     rules : Rules, str, Path, dict, or a list of these
     output : str or Path, optional
         Parquet file to write: a row for each source and step.
-    dim : sequence of float
-        By how much galaxies are made fainter [mag]; the catalog's magnitudes and fluxes follow.
-    blur : sequence of float
+    dim : float, or sequence of float
+        By how much galaxies are made fainter [mag], or a text such as "0.5,1"; the catalog's
+        magnitudes and fluxes follow.
+    blur : float, or sequence of float
         Full widths at half maximum of Gaussians that images are blurred by [arcsec]; a seeing of
         s becomes sqrt(s^2 + blur^2).
-    noisier : sequence of float
+    noisier : float, or sequence of float
         Factors on the noise of a pixel, at least 1.
-    classes : sequence of str
+    classes : str, or sequence of str
         Names of the classes; by default all.
     sources : int
         Number of sources, those of the smallest hashes of their ids.
@@ -115,6 +117,11 @@ def inject(
     from targetsel.networks.inputs import InputsById
     from targetsel.tables.files import check_output, check_table_output
 
+    if not is_path(cutouts) and not hasattr(cutouts, "layout"):
+        raise CutoutError(
+            f"the cutouts are of type {type(cutouts).__name__}; expected a cutout store. Give its "
+            "folder, or pack the images with 'targetsel cutouts pack'."
+        )
     inputs = paths_in([targets, cutouts])
     if output is not None:
         check_table_output(Path(output), inputs, parquet=True)
@@ -127,7 +134,7 @@ def inject(
         Rules.of(rules),
         steps_of(dim, blur, noisier),
         ensemble_of(ensemble),
-        tuple(classes),
+        (classes,) if isinstance(classes, str) else tuple(classes),
         sources,
         seed,
         threads,

@@ -9,7 +9,6 @@ import typer
 
 from targetsel.cli.options import EnsembleOption, ParquetOutput, RulesOption, ThreadsOption
 from targetsel.cli.terminal import print_table, say
-from targetsel.errors import CutoutError
 from targetsel.scoring import DEFAULT
 from targetsel.workers.pool import available_cores
 
@@ -72,9 +71,9 @@ def inject(
         cutouts,
         rules,
         output,
-        dim=_numbers("--dim", dim),
-        blur=_numbers("--blur", blur),
-        noisier=_numbers("--noisier", noisier),
+        dim=dim,
+        blur=blur,
+        noisier=noisier,
         classes=class_ or (),
         sources=sources,
         seed=seed,
@@ -88,13 +87,3 @@ def inject(
     for line in found.facts:
         say(line)
     say(f"written to {output}{f' and {page}' if page else ''}")
-
-
-def _numbers(option: str, text: str) -> list[float]:
-    """The numbers of an option, separated by commas."""
-    try:
-        return [float(each) for each in text.split(",")] if text.strip() else []
-    except ValueError:
-        raise CutoutError(
-            f"{option} '{text}': expected numbers separated by commas, such as 0.5,1."
-        ) from None

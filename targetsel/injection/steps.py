@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any, TypeAlias
 
 from targetsel.errors import CutoutError
 
+Numbers: TypeAlias = "float | str | Iterable[float]"  # text has them separated by commas
 FAINTEST = 10.0  # [mag]
 NOISIEST = 100.0
 AXES = ("dim", "blur", "noisier")
@@ -59,9 +61,7 @@ class ImageStep:
 UNCHANGED = ImageStep()
 
 
-def steps_of(
-    dim: Sequence[float] = (), blur: Sequence[float] = (), noisier: Sequence[float] = ()
-) -> tuple[ImageStep, ...]:
+def steps_of(dim: Numbers = (), blur: Numbers = (), noisier: Numbers = ()) -> tuple[ImageStep, ...]:
     """The steps along each axis by itself, and one that takes the last of all axes together.
 
     The first is `UNCHANGED`, whether it is asked for or not.
@@ -90,11 +90,17 @@ def steps_of(
     return steps
 
 
-def _values(
-    option: str, given: Iterable[float], least: float, most: float, expected: str
-) -> list[float]:
+def _values(option: str, given: Numbers, least: float, most: float, expected: str) -> list[float]:
     """The values of one axis, in ascending order."""
-    values = [float(each) for each in given]
+    each: Iterable[Any]
+    if isinstance(given, str):
+        each = given.split(",") if given.strip() else ()
+    else:
+        each = given if isinstance(given, Iterable) else (given,)
+    try:
+        values = [float(value) for value in each]
+    except (TypeError, ValueError):
+        raise CutoutError(f"{option} {given!r}: expected {expected}.") from None
     for value in values:
         if not (least <= value <= most and math.isfinite(value)):
             to = f" to {most:g}" if math.isfinite(most) else ""

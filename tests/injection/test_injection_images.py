@@ -155,9 +155,18 @@ def test_steps_go_along_each_axis_and_last_along_all_together():
     assert len(steps_of([1])) == 2
 
 
+def test_steps_may_be_a_number_or_a_text_with_commas():
+    assert steps_of(1.0) == steps_of("1") == steps_of([1])
+    assert steps_of("10") == steps_of([10])
+    assert steps_of(" 0.5, 1", "", "2") == steps_of([0.5, 1], (), 2)
+
+
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
+        ({"dim": "1,,2"}, "--dim '1,,2': expected magnitudes, such as 0.5,1"),
+        ({"dim": ["a"]}, r"--dim \['a'\]: expected magnitudes"),
+        ({"noisier": [None]}, "expected factors"),
         ({"dim": [-0.5]}, "--dim -0.5: expected magnitudes"),
         ({"dim": [float("nan")]}, "--dim nan: expected magnitudes"),
         ({"blur": [0.3, -1]}, "--blur -1: expected widths in arcsec"),

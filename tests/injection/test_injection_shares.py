@@ -134,6 +134,12 @@ def test_a_survey_of_other_bands_is_refused(inject):
         inject(dim=[1], survey="ps2")
 
 
+def test_cutouts_in_memory_are_refused(inject, sky):
+    store = CutoutStore.open(sky / "cutouts")
+    with pytest.raises(CutoutError, match="of type Cutouts; expected a cutout store"):
+        inject(cutouts=store.read(store.source_ids(5)), dim=1)
+
+
 def test_a_quantile_is_that_of_the_whole_unchanged_catalog(inject, sky):
     rules = (
         (sky / "bright.yaml")
