@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from targetsel.api.given import AnyPath, AnySpectra, path_of
+from targetsel.api.given import AnyPath, AnySpectra, AnyTargets, path_of, targets_of
 from targetsel.remote.copies import with_addresses
 from targetsel.tables.any_form import AnyTable
 
@@ -25,6 +25,7 @@ def cells(
     like: AnyPath | None = None,
     known: AnySpectra | None = None,
     known_radius: float = 1.0,
+    targets: AnyTargets | None = None,
     brightness: Sequence[str] = (),
     seed: int = 0,
     picture: AnyPath | None = None,
@@ -53,6 +54,8 @@ def cells(
         true and false counts, if it has one.
     known_radius : float
         Largest distance of such a spectrum from its source [arcsec].
+    targets : TargetList, str or Path, optional
+        A list that was chosen from the catalog; ``cell_targets`` then counts its targets.
     brightness : sequence of str
         Which column holds which band, such as "r_sdss=rmag", for colours.
     seed : int
@@ -63,7 +66,7 @@ def cells(
     Returns
     -------
     Scored
-        ``run`` has the counts of each cell: ``sources`` and ``known``, shape (C,).
+        ``run`` has the counts of each cell: ``sources``, ``known`` and ``targets``, shape (C,).
 
     Raises
     ------
@@ -98,6 +101,7 @@ def cells(
 
         check_suffix(drawn)
     spectra = KnownSpectra.of(known, known_radius)
+    listed = None if targets is None else targets_of(targets).table["source_id"].combine_chunks()
 
     def write(path: Path) -> CellCounts:
         return write_cells(
@@ -107,6 +111,7 @@ def cells(
             features=features,
             like=path_of(like),
             known=spectra,
+            targets=listed,
             brightness=brightness,
             seed=seed,
         )

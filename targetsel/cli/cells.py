@@ -46,6 +46,12 @@ def cells(
         ),
     ] = None,
     known_radius: KnownRadiusOption = 1.0,
+    targets: Annotated[
+        Path | None,
+        typer.Option(
+            help="Target list that was chosen from SCORED, whose targets are counted, too."
+        ),
+    ] = None,
     brightness: BrightnessOption = None,
     seed: Annotated[int, typer.Option(help="Seed of the sample of which cells are found.")] = 0,
     picture: Annotated[
@@ -73,6 +79,7 @@ def cells(
         like=like,
         known=known or None,
         known_radius=known_radius,
+        targets=targets,
         brightness=brightness or (),
         seed=seed,
         picture=picture,
@@ -94,6 +101,12 @@ def cells(
         )
     else:
         say("nothing says which sources have a spectrum; name files of spectra with --known")
+    if run.targets is not None:
+        bare = int(((run.known == 0) & (run.targets == 0)).sum())
+        say(
+            f"{run.n_listed:,} sources are targets; {counted(bare, 'cell')} without a spectrum "
+            "have no target either"
+        )
     say_written(output)
     if picture is not None:
         say(f"picture written to {picture}")

@@ -12,7 +12,14 @@ import pyarrow.compute as pc
 
 from targetsel.errors import CatalogError
 from targetsel.feature_cells.centres import Centres
-from targetsel.feature_cells.columns import COLUMNS, FOOTER
+from targetsel.feature_cells.columns import (
+    CELL,
+    CELL_KNOWN,
+    CELL_SOURCES,
+    CELL_TARGETS,
+    COLUMNS,
+    FOOTER,
+)
 from targetsel.feature_cells.features import Features, Kind
 from targetsel.photometry.brightness import with_brightness
 from targetsel.scored.file import ScoredFile
@@ -20,7 +27,7 @@ from targetsel.scored.known_columns import KNOWN
 from targetsel.scored.known_match import KnownMatch, KnownSpectra, refuse_itself
 from targetsel.scored.slim import compression
 from targetsel.tables.any_form import AnyTable, paths_in
-from targetsel.tables.columns import arrow_column, in_one_piece, schema_of
+from targetsel.tables.columns import Column, arrow_column, in_one_piece, schema_of
 from targetsel.tables.files import check_table_output
 from targetsel.tables.ids import exact_ids, uniform
 from targetsel.tables.parquet import ParquetSink
@@ -41,20 +48,26 @@ class CellCounts:
         Of C cells.
     sources, known : ndarray of int64, shape (C,)
         Sources of each cell, and those of them with a spectrum.
+    targets : ndarray of int64, shape (C,), or None
+        Those of them on a target list, where one was given.
     n_sources : int
         All sources of the catalog.
     match : KnownMatch or None
         Which sources have a spectrum, where files of spectra were given.
     says_known : bool
         Whether the catalog or files of spectra say which sources have a spectrum.
+    n_listed : int
+        Sources on the target list, in a cell or not.
     """
 
     centres: Centres
     sources: np.ndarray
     known: np.ndarray
+    targets: np.ndarray | None
     n_sources: int
     match: KnownMatch | None
     says_known: bool
+    n_listed: int
 
     @property
     def n_without_cell(self) -> int:
@@ -71,6 +84,12 @@ class CellCounts:
         """The share of the sources with a cell that are in cells without a spectrum."""
         return float(self.sources[self.known == 0].sum() / max(int(self.sources.sum()), 1))
 
+    @property
+    def columns(self) -> list[tuple[Column, np.ndarray]]:
+        """What is counted of each cell, with its column."""
+        found = [(CELL_SOURCES, self.sources), (CELL_KNOWN, self.known)]
+        return found if self.targets is None else [*found, (CELL_TARGETS, self.targets)]
+
 
 def write_cells(
     scored: AnyTable,
@@ -80,10 +99,11 @@ def write_cells(
     features: Kind = "latents",
     like: Path | None = None,
     known: KnownSpectra | None = None,
+    targets: pa.Array | None = None,
     brightness: Sequence[str] = (),
     seed: int = 0,
 ) -> CellCounts:
-    """Write a scored catalog with the columns `COLUMNS`; it is read piece by piece, three times.
+    """Write a scored catalog with the columns of its cells; it is read piece by piece, three times.
 
     Centres are found by k-means on the `SAMPLE` sources of which a hash of id and seed is smallest,
     so that they depend neither on the order of the rows nor on how the catalog is cut.
@@ -101,6 +121,8 @@ def write_cells(
         then do not matter.
     known : KnownSpectra, optional
         Files of spectra. By default the catalog's own column ``known`` counts, if it has one.
+    targets : Array, optional
+        Ids of the sources of a target list, which are counted too.
     brightness : sequence of str
         Which column holds which band, for colours (see `photometry.brightness`).
     seed : int
@@ -132,10 +154,12 @@ def write_cells(
             _Cells.found(file, features, cells, seed) if like is None else _Cells.like(file, like)
         )
         spectra = _Spectra(file, match)
-        counts = work.counted(spectra, match)
+        counts = work.counted(spectra, match, targets)
+        _check_targets(file, targets, counts)
+        added = schema_of([CELL, *(column for column, _ in counts.columns)])
         with ParquetSink(
             output,
-            pa.schema([*file.schema, *schema_of(COLUMNS)]),
+            pa.schema([*file.schema, *added]),
             compression=compression(file.footer),
         ) as sink:
             record = work.centres.record | {"n_sources": len(file)}
@@ -160,6 +184,14 @@ def _check_new(file: ScoredFile) -> None:
                 f"{file.path}: has a column '{column.name}' already. Take the catalog as it was "
                 "before, or drop or rename the column."
             )
+
+
+def _check_targets(file: ScoredFile, targets: pa.Array | None, counts: CellCounts) -> None:
+    if targets is not None and len(targets) and not counts.n_listed:
+        raise CatalogError(
+            f"{file.path}: none of the {len(targets):,} targets (the first is '{targets[0]}') is a "
+            "source of this catalog. Name a list that was chosen from it."
+        )
 
 
 class _Spectra:
@@ -228,27 +260,38 @@ class _Cells:
             )
         return cls(file, features, centres)
 
-    def counted(self, spectra: _Spectra, match: KnownMatch | None) -> CellCounts:
-        """The sources of each cell, and those with a spectrum."""
-        sources, known = np.zeros((2, len(self.centres)), dtype=np.int64)
-        first = 0
+    def counted(
+        self, spectra: _Spectra, match: KnownMatch | None, targets: pa.Array | None
+    ) -> CellCounts:
+        """The sources of each cell, and those with a spectrum or on a list."""
+        sources, known, listed = np.zeros((3, len(self.centres)), dtype=np.int64)
+        first = n_listed = 0
+        id_name = self.file.names["source_id"]
         columns = [*self.features.columns, *([spectra.column] if spectra.column else [])]
+        columns += [] if targets is None else [id_name]
         tables = self.file.tables([*dict.fromkeys(columns)], ROWS)
         for piece in tracked(tables, "counting", len(self.file), "sources", len):
             cell = self.centres.nearest(self.features.values(piece))
             has, inside = spectra.known(piece, first), cell >= 0
             sources += np.bincount(cell[inside], minlength=len(self.centres))
             known += np.bincount(cell[inside & has], minlength=len(self.centres))
+            if targets is not None:
+                ids = exact_ids(piece[id_name], id_name, self.file.path)
+                on_list = pc.is_in(ids, targets.cast(ids.type)).to_numpy(zero_copy_only=False)
+                listed += np.bincount(cell[inside & on_list], minlength=len(self.centres))
+                n_listed += int(on_list.sum())
             first += len(piece)
-        return CellCounts(self.centres, sources, known, first, match, spectra.are_told)
+        counted = None if targets is None else listed
+        return CellCounts(
+            self.centres, sources, known, counted, first, match, spectra.are_told, n_listed
+        )
 
     def beside(self, piece: pa.Table, counts: CellCounts) -> pa.Table:
         """The rows with their cells."""
         cell = self.centres.nearest(self.features.values(piece))
         inside = cell >= 0
-        for column, values in zip(
-            COLUMNS, (cell, counts.sources[cell], counts.known[cell]), strict=True
-        ):
+        counted = [(column, values[cell]) for column, values in counts.columns]
+        for column, values in [(CELL, cell), *counted]:
             piece = piece.append_column(column.field, arrow_column(values, column.type, inside))
         return piece
 

@@ -18,7 +18,11 @@ CELL_KNOWN = Column(
     "cell_known", pa.int64(), "", "meta.number",
     "those of them that have a spectrum without a warning already", _WITHOUT,
 )  # fmt: skip
-COLUMNS = (CELL, CELL_SOURCES, CELL_KNOWN)
+CELL_TARGETS = Column(
+    "cell_targets", pa.int64(), "", "meta.number",
+    "those of them that are on the target list that was named", _WITHOUT,
+)  # fmt: skip
+COLUMNS = (CELL, CELL_SOURCES, CELL_KNOWN, CELL_TARGETS)
 FOOTER = "cells"  # the entry of a file's footer that describes the cells
 
 

@@ -164,3 +164,18 @@ def test_the_footer_and_every_column_of_the_catalog_stay(tmp_path):
         assert after[name].to_pylist() == before[name].to_pylist()
     assert found.footer["ensemble"] == "abc"
     assert found.footer["cells"]["n_sources"] == 1000
+
+
+def test_targets_of_a_list_are_counted_beside_spectra(tmp_path):
+    table = four_groups()
+    rules = "schema: targetsel/rules/v1\nname: few\nclasses:\n  A: {priority: 1, where: ra < 11}\n"
+    targets = ts.select(table, ts.Rules.parse(rules))
+    found = ts.cells(table, cells=4, targets=targets)
+    chosen = np.asarray(table["ra"]) < 11
+    by_cell = [int(chosen[found["cell"] == k].sum()) for k in range(4)]
+    assert found.run.targets.tolist() == by_cell
+    assert found["cell_targets"].tolist() == [by_cell[k] for k in found["cell"]]
+    assert "cell_targets" not in ts.cells(table, cells=4).colnames
+    other = table.set_column(0, "source_id", pa.array(np.arange(5001, 6001)))
+    with pytest.raises(CatalogError, match=r"none of the \d+ targets \(the first .* chosen from i"):
+        ts.cells(other, cells=4, targets=targets)
