@@ -58,7 +58,7 @@ def outcomes(
         list[str] | None,
         typer.Option(
             help="Window of redshift, as 0.7-1.1, whose share is wanted; may be repeated. Default: "
-            "equal steps."
+            "equal steps, on the page and in the table's footer alone."
         ),
     ] = None,
     succeeds: Annotated[
@@ -112,7 +112,9 @@ def outcomes(
     if found.lines:
         print_table(LineOutcome.headings, [each.cells for each in found.lines])
     if found.redshifts:
-        print_table(RedshiftOutcome.headings, found.redshift_rows)
+        print_table(RedshiftOutcome.headings, [each.cells for each in found.redshifts])
+    if found.windows:
+        print_table(RedshiftOutcome.window_headings, found.windows)
     for line in found.sentences:
         say(line)
     say(f"written to {output}{f' and {page}' if page else ''}")

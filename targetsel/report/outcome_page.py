@@ -131,8 +131,10 @@ def _redshifts(outcome: ListOutcome) -> str:
     """The table of redshifts with its heading; nothing where there are none."""
     if not outcome.redshifts:
         return ""
-    rows = _table(RedshiftOutcome.headings, outcome.redshift_rows, 2)
-    return f"<h2>Redshifts</h2>\n{rows}\n"
+    quantiles = _table(RedshiftOutcome.headings, [each.cells for each in outcome.redshifts], 1)
+    shares = [row for each in outcome.redshifts for row in each.window_rows]
+    windows = _table(RedshiftOutcome.window_headings, shares, 2)
+    return f"<h2>Redshifts</h2>\n{quantiles}\n{windows}\n"
 
 
 def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], n_texts: int) -> str:

@@ -67,22 +67,33 @@ class RedshiftOutcome:
     quantiles : tuple of Figure
         At `LEVELS`.
     windows : tuple of WindowShare
+    are_named : bool
+        Whether somebody asked for these windows, and not for any.
     """
 
     class_: str
     n: int
     quantiles: tuple[Figure, ...]
     windows: tuple[WindowShare, ...]
+    are_named: bool
 
-    headings = ("class", "redshift", "spectra", "value", "of all fibers")
+    headings = ("class", "redshifts", "5 %", "16 %", "median", "84 %", "95 %")
+    window_headings = ("class", "redshift", "spectra", "of spectra", "of all fibers")
 
     @property
-    def rows(self) -> list[tuple[str, ...]]:
-        """Lines of a table, under `headings`: the quantiles and then the windows."""
-        found: list[tuple[str, ...]] = [
-            (self.class_, each.figure, f"{each.n:,}", between(each, ".4f"), "-")
-            for each in self.quantiles
+    def cells(self) -> tuple[str, ...]:
+        """A line of a table of the quantiles, under `headings`; the median with its interval."""
+        middle = LEVELS.index(0.5)
+        values = [
+            between(each, ".4f") if k == middle else f"{each.value:.4f}"
+            for k, each in enumerate(self.quantiles)
         ]
+        return (self.class_, f"{self.n:,}", *values)
+
+    @property
+    def window_rows(self) -> list[tuple[str, ...]]:
+        """Lines of a table of the windows, under `window_headings`."""
+        found: list[tuple[str, ...]] = []
         for each in self.windows:
             fibers = "-" if each.of_fibers is None else between(each.of_fibers, ".1%")
             n = f"{each.share.n:,}"
@@ -199,7 +210,8 @@ def redshift_outcomes(
     for name in names:
         rows = (observed.program == name) & np.isfinite(redshift)
         if rows.sum() >= FEWEST:
-            found.append(_redshifts(observed, name, redshift, rows, resampling, chosen))
+            named = bool(windows)
+            found.append(_redshifts(observed, name, redshift, rows, resampling, chosen, named))
     return tuple(found)
 
 
@@ -221,6 +233,7 @@ def _redshifts(
     rows: np.ndarray,
     resampling: Resampling,
     windows: Sequence[Window],
+    are_named: bool,
 ) -> RedshiftOutcome:
     n, weight = int(rows.sum()), observed.weight[rows]
     values = resampling.estimate(quantiles(redshift[rows], LEVELS), rows).values
@@ -241,4 +254,4 @@ def _redshifts(
             ours = observed.weight[fibers]
             both = Figure.of_share("of fibers", name, "", of_all[:, k], counted, ours)
         found.append(WindowShare(low, high, share, both))
-    return RedshiftOutcome(name, n, middle, tuple(found))
+    return RedshiftOutcome(name, n, middle, tuple(found), are_named)

@@ -196,7 +196,10 @@ class ListOutcome:
             rows = [each.cells for each in self.lines]
             parts += ["", *text_table(LineOutcome.headings, rows, 2)]
         if self.redshifts:
-            parts += ["", *text_table(RedshiftOutcome.headings, self.redshift_rows, 2)]
+            rows = [each.cells for each in self.redshifts]
+            parts += ["", *text_table(RedshiftOutcome.headings, rows)]
+        if self.windows:
+            parts += ["", *text_table(RedshiftOutcome.window_headings, self.windows, 2)]
         return "\n".join([*parts, "", *self.sentences])
 
     @classmethod
@@ -239,9 +242,9 @@ class ListOutcome:
         return cls(observed, classes, enough, redshifts, forecasts)
 
     @property
-    def redshift_rows(self) -> list[tuple[str, ...]]:
-        """Lines of a table of all redshifts, under `RedshiftOutcome.headings`."""
-        return [row for each in self.redshifts for row in each.rows]
+    def windows(self) -> list[tuple[str, ...]]:
+        """Lines of a table of the windows that were asked for, under their headings."""
+        return [row for each in self.redshifts if each.are_named for row in each.window_rows]
 
     @property
     def records(self) -> list[Mapping[str, Any]]:

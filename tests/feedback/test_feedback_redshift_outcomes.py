@@ -111,5 +111,9 @@ def test_command_and_function_count_the_same_windows(tmp_path):
     done = CliRunner().invoke(app, [*words, "--window", "0.1-0.2", "--window", "0-3e-1"])
     assert done.exit_code == 0, done.output
     found = ts.outcomes(targets, truth=path, windows=[(0.1, 0.2), (0, 0.3)])
-    for row in found.redshift_rows:
+    assert len(found.windows) == 2
+    for row in [*found.windows, *(each.cells for each in found.redshifts)]:
         assert all(cell in done.output for cell in row)
+    shorter = CliRunner().invoke(app, words).output
+    assert "median" in shorter
+    assert "of all fibers" not in shorter  # windows that nobody asked for are on the page alone
