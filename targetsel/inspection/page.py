@@ -146,7 +146,8 @@ def write_inspection(asked: PageRequest, output: Path) -> InspectionPage:
         check_was_scored(asked.store, file)
         spectra, said = _measured(asked, file, targets)
         alike = None if asked.like is None else AlikeSources.read(*asked.like, file)
-        shown = ShownTargets(file, ensemble, asked.store, classes, spectra, alike)
+        listed = [] if targets is None else [*targets.footer["bits"]]
+        shown = ShownTargets(file, ensemble, asked.store, classes, listed, spectra, alike)
         make_folder(output.parent)
         with folder_written_beside(output) as beside:
             listing = _write_targets(shown, targets, n, beside)

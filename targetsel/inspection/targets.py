@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,8 @@ class ShownTargets:
         None: no pictures.
     classes : sequence of ClassFormulas
         Their conditions tell why.
+    listed : collection of str
+        The names of the classes of the target list; empty without a list.
     measured : mapping of str to MeasuredFlux
         By id.
     alike : AlikeSources or None
@@ -69,6 +71,7 @@ class ShownTargets:
     ensemble: Ensemble
     store: CutoutStore | None = None
     classes: Sequence[ClassFormulas] = ()
+    listed: Collection[str] = ()
     measured: Mapping[str, MeasuredFlux] = field(default_factory=dict)
     alike: AlikeSources | None = None
 
@@ -146,9 +149,10 @@ class ShownTargets:
         source = Sources(one)
         for each in self.classes:
             found = explanation(each, source)
+            is_of_list = found.name in self.listed  # rules in place of the list's have others
             yield {
                 "class": found.name,
-                "selected": _verdict(found, member_of),
+                "selected": _verdict(found, member_of if is_of_list else None),
                 "p": rounded(found.probability, 3),
                 "rows": [
                     [

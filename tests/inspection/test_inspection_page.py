@@ -77,6 +77,15 @@ def test_a_list_shows_its_own_rules_and_only_its_targets(write, sky, tmp_path):
     assert {why["selected"] for each in data["targets"] for why in each["why"]} == {"selected"}
 
 
+def test_of_classes_that_the_list_lacks_nothing_is_said_of_its_choice(write, sky, tmp_path):
+    """A list of other rules does not tell what `dedup` and `limit` of these would leave out."""
+    other = (sky / "bright.yaml").read_text().replace("BRIGHT", "OTHER")
+    (tmp_path / "other.yaml").write_text(other)
+    page = write("bright.targets.parquet", tmp_path / "page", rules=tmp_path / "other.yaml")
+    verdicts = {why["selected"] for each in data_of(page)["targets"] for why in each["why"]}
+    assert verdicts == {"obeys every condition"}
+
+
 def test_packed_numbers_are_known_to_a_part_in_sixty_thousand():
     values = np.array([1.5, np.nan, -3.0, 4.0])
     found = packed(values)
