@@ -113,7 +113,7 @@ def merge_notes(paths: Sequence[Path], output: Path | None = None) -> MergedNote
     by_source: dict[str, list[Note]] = defaultdict(list)
     for note in sorted(notes, key=lambda note: note.scanner):
         by_source[note.source_id].append(note)
-    are_numbers = all(each.isascii() and each.isdigit() and len(each) < 19 for each in by_source)
+    are_numbers = all(map(_is_number, by_source))
     ids: list[Any] = sorted(by_source, key=int if are_numbers else str)
     rows = [_row(int(each) if are_numbers else each, by_source[each]) for each in ids]
     kind = pa.int64() if are_numbers else pa.string()
@@ -124,6 +124,12 @@ def merge_notes(paths: Sequence[Path], output: Path | None = None) -> MergedNote
         files = {"targetsel": __version__, "notes": sorted(path.name for path in paths)}
         write_table(merged.table, output, files)
     return merged
+
+
+def _is_number(source_id: str) -> bool:
+    """Whether an id is the text of a whole number; 007 is not, as catalogs tell it from 7."""
+    is_whole = source_id.isascii() and source_id.isdigit() and len(source_id) < 19
+    return is_whole and str(int(source_id)) == source_id
 
 
 def _row(source_id: Any, notes: Sequence[Note]) -> Mapping[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ QUALITIES = range(5)
 NEEDED = ("VI_quality",)
 IDS = ("source_id", "TARGETID")  # the first that says something
 REVISION = "VI_revision"  # the number that a server gave to a note
+_FLOAT = re.compile(r"-?[0-9]+\.0*|[0-9](\.[0-9]+)?[eE]\+[0-9]+")  # as tables write whole numbers
 LONGEST = 100_000  # characters of a cell
 
 
@@ -125,6 +127,11 @@ def _with_ids(rows: Sequence[Sequence[str]], path: Path) -> Iterator[tuple[str, 
         source_id = next((cells[name] for name in IDS if cells.get(name)), "")
         if source_id in ("", "-1"):
             raise CatalogError(f"{place}: has no id. Write one into its column source_id.")
+        if _FLOAT.fullmatch(source_id):
+            raise CatalogError(
+                f"{place}: the id is '{source_id}', a float; expected a whole number or text as "
+                "in the catalog. Export the notes again, or store their ids as int64 or text."
+            )
         yield place, cells | {"source_id": source_id}
 
 
@@ -150,12 +157,18 @@ def note_of(cells: Row, place: str, unnamed: str) -> Note:
         raise CatalogError(
             f"{place}: VI_issue is '{issue}', expected letters of {', '.join(ISSUES)}. Correct it."
         )
+    redshift = _number(cells.get("VI_z", ""), "VI_z", place)
+    if redshift <= -1:
+        raise CatalogError(
+            f"{place}: VI_z is {cells['VI_z']}, expected a redshift above -1, or nothing where "
+            "none was given. Correct it."
+        )
     return Note(
         cells["source_id"],
         cells.get("VI_scanner", "") or unnamed,
         quality_of(cells.get("VI_quality", ""), place),
         issue,
-        _number(cells.get("VI_z", ""), "VI_z", place),
+        redshift,
         cells.get("VI_spectype", ""),
         cells.get("VI_comment", ""),
         (_number(cells.get("ra", ""), "ra", place), _number(cells.get("dec", ""), "dec", place)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -45,6 +46,8 @@ def row_of(message: Any, sources: Mapping[str, PageSource]) -> tuple[Row, int]:
     texts = {name: _text(message[name], name) for name in ("scanner", "z", "type", "comment")}
     if texts["z"] and not _NUMBER.fullmatch(texts["z"]):
         raise ValueError("the redshift is no number")
+    if texts["z"] and not -1 < float(texts["z"]) < math.inf:
+        raise ValueError("the redshift is not above -1")
     row = {
         "TARGETID": source.target_id,
         **dict.fromkeys(("EXPID", "NIGHT", "TILEID"), "-1"),

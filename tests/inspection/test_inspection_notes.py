@@ -90,6 +90,12 @@ def test_files_of_prospect_are_read_by_their_targetid(since, tmp_path):
     ]
 
 
+def test_ids_with_leading_zeros_stay_text_as_in_their_catalog(tmp_path):
+    path = written(tmp_path / "one.csv", "007,,,Ada,4,,,,,", "7,,,Ada,1,,,,,")
+    rows = ts.inspect_merge(path).table.to_pylist()
+    assert [(row["source_id"], row["quality"]) for row in rows] == [("007", 4.0), ("7", 1.0)]
+
+
 def test_kappa_is_one_for_people_who_agree_and_zero_for_chance():
     assert cohen("a", "b", [(4, 4), (0, 0), (2, 2)]).kappa == 1
     assert cohen("a", "b", [(4, 4), (4, 0), (0, 4), (0, 0)]).kappa == 0
@@ -108,7 +114,10 @@ def test_kappa_is_one_for_people_who_agree_and_zero_for_chance():
         ("7,,,Ada,3,X,,,,", "VI_issue is 'X'"),
         ("7,,,Ada,3,,far,,,", "VI_z is 'far'"),
         ("7,,,Ada,3,,inf,,,", "VI_z is 'inf'"),
+        ("7,,,Ada,3,,-1,,,", "VI_z is -1, expected a redshift above -1"),
         (",,,Ada,3,,,,,", "has no id"),
+        ("7.0,,,Ada,3,,,,,", "the id is '7.0', a float"),
+        ("3.96276E+16,,,Ada,3,,,,,", "the id is '3.96276E\\+16', a float"),
         ("7,Ada", "has 2 cells, expected 10"),
         ('7,,,Ada,3,,,,"open', "is no CSV"),
     ],

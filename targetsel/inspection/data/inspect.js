@@ -293,7 +293,7 @@ function keepFields() {
   for (const [field, name] of Object.entries(FIELDS)) {
     const value = $(field).value;
     if (value === drawn[name]) continue;
-    if (name === "z" && !Number.isFinite(Number(value))) { say(`The redshift '${value}' is no number, and was not kept.`, true); $(field).value = drawn[name]; continue; }
+    if (name === "z" && !(Number.isFinite(Number(value)) && Number(value) > -1)) { say(`The redshift '${value}' is no number above -1, and was not kept.`, true); $(field).value = drawn[name]; continue; }
     changed[name] = value.trim();
     isLate = isLate || (note[name] !== noted[name] && note[name] !== changed[name]);  // another tab changed it meanwhile
     drawn[name] = value;
