@@ -148,6 +148,10 @@ def inspect(
                 f"{notes}: only a page that is served keeps notes in a file. Add --serve, or leave "
                 "--notes out."
             )
+        if port != PORT:
+            raise OutputError(
+                f"port {port}: only a page that is served has one. Add --serve, or leave --port out."
+            )
         return write_inspection(asked, Path(output))
     for each in (output, notes):
         if each is not None and (place := copies.place_of(Path(each))):

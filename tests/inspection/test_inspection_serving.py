@@ -125,6 +125,7 @@ def test_only_the_files_of_the_page_are_given(standing, name):
         ({"z": "0x10"}, "the redshift is no number"),
         ({"z": "1_0"}, "the redshift is no number"),
         ({"z": "nan"}, "the redshift is no number"),
+        ({"z": "-1"}, "the redshift is not above -1"),
         ({"comment": "x" * 10_001}, "the comment is longer"),
         ({"comment": "\0"}, "the comment holds characters"),
         ({"comment": "\ud800"}, "the comment holds characters"),
@@ -196,6 +197,8 @@ def test_notes_are_refused_in_the_folder_of_the_page_without_a_server_and_of_oth
         write("bright.targets.parquet", page, serve=True, notes=page / "notes.csv")
     with pytest.raises(OutputError, match="Add --serve"):
         write("bright.targets.parquet", page, notes=tmp_path / "notes.csv")
+    with pytest.raises(OutputError, match="port 9000: only a page that is served has one"):
+        write("bright.targets.parquet", page, port=9000)
     with pytest.raises(OutputError, match="port 65536: expected"):
         write("bright.targets.parquet", page, serve=True, port=65536)
     with pytest.raises(OutputError, match="does not exist"):
