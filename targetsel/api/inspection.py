@@ -150,7 +150,8 @@ def inspect(
             )
         if port != PORT:
             raise OutputError(
-                f"port {port}: only a page that is served has one. Add --serve, or leave --port out."
+                f"port {port}: only a page that is served has one. Add --serve, or leave "
+                "--port out."
             )
         return write_inspection(asked, Path(output))
     for each in (output, notes):

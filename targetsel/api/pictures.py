@@ -60,7 +60,7 @@ def show(
     Raises
     ------
     CatalogError
-        If the scored catalog cannot be read, or has no such source.
+        If the scored catalog cannot be read, is a target list, or has no such source.
     CutoutError
         If the store cannot be read, or is needed and neither given nor found.
     EnsembleError
@@ -84,15 +84,17 @@ def show(
     >>> picture.name
     '119.png'
     """
-    from targetsel.report.companions import companions_of
+    from targetsel.report.companions import companions_of, refuse_list
     from targetsel.report.latents import check_store
     from targetsel.report.source import draw_source
     from targetsel.scored.known_match import KnownSpectra
     from targetsel.tables.files import check_output
 
     picture, store = Path(output), store_of(cutouts)
-    reason = ""
-    if store is None and (files := paths_in([scored])):
+    reason, files = "", paths_in([scored])
+    if files:
+        refuse_list(files[0])
+    if store is None and files:
         beside = companions_of(files[0])
         store, reason = beside.store, beside.reason
     check_output(picture, paths_in([scored, *([] if store is None else [store])]))
@@ -137,7 +139,7 @@ def show_all(
     Raises
     ------
     CatalogError
-        If a file cannot be read, or the scored catalog lacks a source of the list.
+        If a file cannot be read or has no sources, or the scored catalog lacks one of the list.
     CutoutError
         If the store cannot be read, or is needed and neither given nor found.
     EnsembleError

@@ -265,6 +265,10 @@ def show(
         raise CatalogError(
             f"{scored}: give --id ID for one source, or --all for a sheet of all of them."
         )
+    given = {"--rules": rules, "--known": known} if all_ else {"--scored": predictions}
+    if unused := [name for name, value in given.items() if value]:
+        told = "a sheet of all sources" if all_ else "a picture of one source"
+        raise CatalogError(f"{scored}: {told} takes no {' and no '.join(unused)}. Leave it out.")
     if id is not None:
         api.show(
             scored,

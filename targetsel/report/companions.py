@@ -57,6 +57,21 @@ def is_scored(path: Path) -> bool:
         return "member_mean" in file.schema.names or ("ensemble" in footer and not is_list)
 
 
+def refuse_list(path: Path) -> None:
+    """Refuse a target list where one source of a scored catalog is drawn.
+
+    Raises
+    ------
+    CatalogError
+        If it is one, or cannot be read.
+    """
+    if not is_scored(path) and "format" in _footer(path):
+        raise CatalogError(
+            f"{path}: is a target list; one source is drawn from a scored catalog. Name the "
+            "catalog that the list was selected from, or draw the whole list with --all."
+        )
+
+
 def companions_of(
     targets: Path, scored: Path | None = None, store: CutoutStore | None = None
 ) -> Companions:

@@ -110,6 +110,10 @@ def draw_sheet(
         check_was_scored(store, file)
         listed = None if targets == scored else Listed.of(TargetList.read(targets))
         n = len(file) if listed is None else len(listed.source_id)
+        if not n:
+            raise CatalogError(
+                f"{targets}: has no sources, so there is nothing to draw. Name another."
+            )
         foot = _foot(store, file)
         stored = (name for name in LATENTS if name in file.schema.names)
         names = [file.names["source_id"], "status", *stored]

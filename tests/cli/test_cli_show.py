@@ -48,7 +48,7 @@ def test_a_source_is_drawn_with_its_lines_and_classes(targetsel, scored, sky):
     assert (sky / "one.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_what_cannot_be_drawn_is_refused(refused, scored):
+def test_what_cannot_be_drawn_is_refused(refused, scored, sky):
     words = ("show", "catalog.scored.parquet", *WORDS)
     known = ("--id", one(scored))
     assert "has no source '-1'" in refused(*words, "--id=-1", "-o", "a.png")
@@ -57,9 +57,11 @@ def test_what_cannot_be_drawn_is_refused(refused, scored):
     )
     other = ("show", "catalog.scored.parquet", "--cutouts", "cutouts", *known, "-o", "a.png")
     assert "scored by the ensemble 'tiny'" in refused(*other)
+    (sky / "cutouts").rename(sky / "elsewhere")
     no_images = ("show", "catalog.scored.parquet", "--ensemble", "tiny", *known, "-o", "a.png")
     assert re.fullmatch(
-        r"the ensemble 'tiny' takes .* pixels\. Name the store that was scored with --cutouts\.",
+        r"the ensemble 'tiny' takes .* pixels, but no cutout store, .* lies beside "
+        r"catalog\.scored\.parquet\. Name the store that was scored with --cutouts\.",
         refused(*no_images),
     )
 
@@ -86,6 +88,31 @@ def test_a_sheet_holds_every_source_of_a_scored_catalog(targetsel, refused, scor
     assert content.count(b"/Type /Page ") == -(-len(scored) // 24)
     assert "a.png: expected a name that ends in .pdf." in refused(*words, "-o", "a.png")
     assert "give --id ID for one source, or --all" in refused(*words, "--id", "1", "-o", "a.pdf")
+
+
+def test_options_that_a_picture_does_not_take_are_refused_and_not_ignored(refused, scored):
+    sheet = ("show", "--all", "catalog.scored.parquet", *WORDS, "-o", "a.pdf")
+    assert refused(*sheet, "--rules", "quiescent") == (
+        "catalog.scored.parquet: a sheet of all sources takes no --rules. Leave it out."
+    )
+    one_source = ("show", "catalog.scored.parquet", *WORDS, "--id", one(scored), "-o", "a.pdf")
+    assert "takes no --scored" in refused(*one_source, "--scored", "catalog.scored.parquet")
+
+
+def test_a_target_list_is_told_as_that_and_so_is_one_without_sources(
+    targetsel, refused, scored, sky
+):
+    name = "list.targets.parquet"
+    rules = "schema: targetsel/rules/v1\nname: a\nclasses: {A: {priority: 1, where: rmag < 99}}\n"
+    (sky / "all.yaml").write_text(rules)
+    words = ("select", "catalog.scored.parquet", "--rules", "all.yaml", "-o", name)
+    assert targetsel(*words).status == 0
+    said = refused("show", name, *WORDS, "--id", one(scored), "-o", "a.png")
+    assert said.startswith(f"{name}: is a target list; one source is drawn from a scored catalog.")
+    pq.write_table(pq.read_table(name).slice(0, 0), name)
+    assert refused("show", "--all", name, *WORDS, "-o", "a.pdf") == (
+        f"{name}: has no sources, so there is nothing to draw. Name another."
+    )
 
 
 def written(picture):
