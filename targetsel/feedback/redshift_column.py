@@ -1,4 +1,4 @@
-"""The column of redshifts in a table of spectra, under the name that its survey gives it."""
+"""The columns of redshifts and lines in a table of spectra, under the names its survey gives."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from targetsel.errors import CatalogError, TargetselError
 from targetsel.scored.known_spectra import MOST_WRONG, redshift_names
+from targetsel.spectra.lines import PROXIES
 from targetsel.spectra.photoz import LARGEST, TRUE
 from targetsel.tables.any_format import footer_if_any, table_reader
 from targetsel.tables.columns import floats, unit_of
@@ -25,7 +26,8 @@ MARKS = 2  # numbers such as 99 and 9999, which stand for no redshift
 def with_redshift(path: Path) -> Iterator[Path]:
     """A table with its redshifts under the name `redshift`: itself, or a copy that soon is gone.
 
-    Errors within name the table itself.
+    Lines are under their names in lower case, as FITS tables often have them in upper case. Errors
+    within name the table itself.
 
     Raises
     ------
@@ -46,13 +48,17 @@ def with_redshift(path: Path) -> Iterator[Path]:
             name = next((each for each in names if is_number(schema.field(each).type)), "")
         if name and schema.names.count(name) == 1 and is_number(schema.field(name).type):
             _check(path, schema.field(name), floats(file.read([name])[name]))
-        if name in ("", TRUE):
+        usual = {} if name in ("", TRUE) else {name: TRUE}
+        usual |= {
+            by_name[each]: each for each in PROXIES if each in by_name and each not in schema.names
+        }
+        if not usual:
             yield path
             return
         table = file.read([each.name for each in schema if not is_list(each.type)])
     with tempfile.TemporaryDirectory(prefix="targetsel-") as folder:
         copy = Path(folder) / "spectra.parquet"
-        renamed = [TRUE if each == name else each for each in table.column_names]
+        renamed = [usual.get(each, each) for each in table.column_names]
         write_table(table.rename_columns(renamed), copy, footer_if_any(path))
         try:
             yield copy

@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from targetsel.calibration.recalibration import (
 from targetsel.documents.brief import brief
 from targetsel.errors import CatalogError, EnsembleError, OutputError, counted
 from targetsel.feedback.observed import succeeded
+from targetsel.feedback.redshift_column import with_redshift
 from targetsel.imaging.measurements import MAGNITUDE
 from targetsel.scored.file import ScoredFile
 from targetsel.scored.labelled_sources import LabelledSources
@@ -117,7 +118,9 @@ class LearnedFrom:
         counts: Counter[str] = Counter({MATCHED: 0, FAILED: 0, NO_FIBER: 0, USED: 0})
         parts = []
         for path in tables:
-            known = LabelledSources.read(scored, path, needed, all_columns=True)
+            with with_redshift(path) as called:
+                known = LabelledSources.read(scored, called, needed, all_columns=True)
+            known = replace(known, truth=replace(known.truth, path=path))
             good = succeeded(known.truth)
             fiber = _has_fiber(known.truth)
             counts["rows"] += len(known) + known.left_out["only in the truth"]
@@ -251,8 +254,9 @@ def relearn(
     Raises
     ------
     CatalogError, EnsembleError
-        If a file cannot be read or is of another ensemble or calibration, no quantity was measured
-        often enough, or the name is taken.
+        If a file cannot be read or is of another ensemble or calibration, a table is one that the
+        ensemble has learnt from before, no quantity was measured often enough, or the name is
+        taken.
     """
     card, calibration = stored_calibration(folder)
     called = _new_name(name, calibration)
@@ -266,6 +270,7 @@ def relearn(
                 f"is {calibration.sha256[:12]} ('{calibration.name}'). Name the ensemble as it "
                 "was, or give the catalog with this calibration."
             )
+    _check_new(tables, calibration)
     known = LearnedFrom.read(scored, tables)
     results = {each: relearned(known.measured(each)) for each in known.knots}
     records = {each: record for each, (_, record) in results.items()}
@@ -290,6 +295,21 @@ def relearn(
             classes=classes,
         )
     )
+
+
+def _check_new(tables: Sequence[Path], calibration: Calibration) -> None:
+    """Refuse what the ensemble has learnt from, which cannot show a drift any more."""
+    before = {
+        each["sha256"]: version.name
+        for version in calibration.recalibrations
+        for each in version.outcomes
+    }
+    for path in tables:
+        if (known := before.get(sha256_of_file(path))) is not None:
+            raise EnsembleError(
+                f"{path}: the ensemble has learnt from it already, as '{known}'. Give outcomes "
+                "that came since, or name the ensemble as it was before, to learn from all at once."
+            )
 
 
 def _drift(known: LearnedFrom) -> DriftRecord:

@@ -106,3 +106,20 @@ def test_a_table_of_names_alone_has_no_rows(tmp_path):
     path.write_text("source_id,redshift\n")
     with pytest.raises(CatalogError, match="has no rows; expected one for each spectrum"):
         ts.outcomes(emitters(), truth=path)
+
+
+def test_lines_in_upper_case_are_lines(tmp_path):
+    strong = np.where(np.arange(80) < 60, 30.0, 3.0)
+    columns = {"SOURCE_ID": IDS, "REDSHIFT": REDSHIFT, "EW_HALPHA": strong.astype(">f4")}
+    path = tmp_path / "lines.fits"
+    Table(columns).write(path)
+    observed = ObservedTargets.read(emitters(), path)
+    assert observed.measured["ew_halpha"] == pytest.approx(strong)
+    assert not observed.untested
+
+
+def test_a_line_in_lower_case_counts_before_one_in_upper_case(tmp_path):
+    path = tmp_path / "lines.parquet"
+    two = {"ew_halpha": np.full(80, 30.0), "EW_HALPHA": np.full(80, 3.0)}
+    pq.write_table(pa.table({"source_id": IDS, **two}), path)
+    assert ObservedTargets.read(emitters(), path).measured["ew_halpha"] == pytest.approx(30)

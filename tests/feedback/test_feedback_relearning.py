@@ -95,6 +95,24 @@ def test_a_spectrum_without_a_redshift_has_failed(scored, tmp_path):
         learnt(scored, [write_outcomes_of(tmp_path, np.arange(N), N, redshift=redshift)])
 
 
+def test_a_table_of_a_survey_needs_no_new_names(scored, tmp_path):
+    table = pq.read_table(write_outcomes_of(tmp_path, np.arange(N), N)).drop_columns(["weight"])
+    mine, theirs = tmp_path / "mine.parquet", tmp_path / "theirs.parquet"
+    write_table(table, mine)
+    names = {"redshift": "Z", "ew_halpha": "EW_HALPHA", "d4000": "D4000"}
+    write_table(table.rename_columns([names.get(n, n) for n in table.column_names]), theirs)
+    one, other = (learnt(scored, [each]) for each in (mine, theirs))
+    assert one.quantities == other.quantities
+    assert other.unweighted == ["theirs.parquet"]
+
+
+def test_a_table_without_rows_is_called_so(scored, tmp_path):
+    path = tmp_path / "none.csv"
+    path.write_text("source_id,redshift,ew_halpha\n")
+    with pytest.raises(CatalogError, match=r"none.csv: has no rows"):
+        learnt(scored, [path])
+
+
 def test_few_heavy_spectra_count_as_few(scored, tmp_path):
     weight = np.where(np.arange(N) < 50, 1000.0, 1.0)
     with pytest.raises(CatalogError, match=r"which count as 51 of equal weight; expected 100"):
@@ -116,7 +134,11 @@ def test_a_second_relearning_stands_on_the_first(scored, tmp_path):
     table = write_outcomes_of(tmp_path, np.arange(200), N)
     ts.relearn(scored, table, tmp_path / "one", name="autumn")
     again = ts.recalibrate(scored, tmp_path / "one", tmp_path / "again.scored.parquet").path
-    ts.relearn(again, table, tmp_path / "two", ensemble=tmp_path / "one")
+    (tmp_path / "night").mkdir()
+    other = write_outcomes_of(tmp_path / "night", np.arange(200, N), N)
+    with pytest.raises(EnsembleError, match="has learnt from it already, as 'autumn'"):
+        relearn(again, [other, table], tmp_path / "one")
+    ts.relearn(again, other, tmp_path / "two", ensemble=tmp_path / "one")
     _, found = stored_calibration(tmp_path / "two")
     assert [each.name for each in found.versions] == ["calibrated", "autumn", "relearned-2"]
     assert found.versions[0].sha256 == stored_calibration(SHIPPED)[1].sha256
