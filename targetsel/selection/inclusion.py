@@ -47,6 +47,8 @@ class RandomPlaces:
     @property
     def text(self) -> str:
         """It in words."""
+        if not self.n_members:
+            return "all members have places, so chance chose none: the inclusion of each is 1"
         return (
             f"chance gave {counted(self.n_places, 'place')}, to {self.n_members:,} members that "
             f"are not chosen by rank: the inclusion of each is {self.inclusion:.3g}"

@@ -41,6 +41,14 @@ def test_the_list_states_inclusion_one_by_rank_and_the_share_of_the_others_by_ch
     )
 
 
+def test_chance_chooses_none_where_all_members_have_places():
+    targets = ts.select(four_groups(), rules("{total: 5000, random: 20 percent}"))
+    assert set(np.asarray(targets["inclusion_A"])) == {1.0}
+    assert targets.run.classes[0].random.text == (
+        "all members have places, so chance chose none: the inclusion of each is 1"
+    )
+
+
 def test_sums_over_targets_by_inclusion_are_unbiased_for_sums_over_members():
     """Horvitz & Thompson; over seeds, as ranks are given."""
     some = four_groups().take(np.arange(0, 1000, 4))
