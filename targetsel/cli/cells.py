@@ -36,7 +36,10 @@ def cells(
     ] = FeatureKind.latents,
     like: Annotated[
         Path | None,
-        typer.Option(help="File that this command wrote, whose cells are taken over."),
+        typer.Option(
+            help="File that this command wrote, whose cells are taken over; --cells, --features "
+            "and --seed do not matter then."
+        ),
     ] = None,
     known: Annotated[
         list[Path] | None,
@@ -103,10 +106,8 @@ def cells(
         say("nothing says which sources have a spectrum; name files of spectra with --known")
     if run.targets is not None:
         bare = int(((run.known == 0) & (run.targets == 0)).sum())
-        say(
-            f"{run.n_listed:,} sources are targets; {counted(bare, 'cell')} without a spectrum "
-            "have no target either"
-        )
+        lack = " without a spectrum have no target either" if run.says_known else " have no target"
+        say(f"{run.n_listed:,} sources are targets; {counted(bare, 'cell')}{lack}")
     say_written(output)
     if picture is not None:
         say(f"picture written to {picture}")

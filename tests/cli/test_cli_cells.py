@@ -25,3 +25,14 @@ def test_it_says_where_spectra_are_and_writes_catalog_and_picture(folder, target
     said = targetsel("cells", "scored.parquet", "--like", "cells.parquet", "-o", "b.parquet").out
     assert "nothing says which sources have a spectrum" in said
     assert pq.read_table("b.parquet")["cell"] == pq.read_table("cells.parquet")["cell"]
+
+
+def test_without_spectra_it_speaks_of_targets_alone(folder, targetsel):
+    rules = "schema: targetsel/rules/v1\nname: few\nclasses:\n  A: {priority: 1, where: ra < 11}\n"
+    (folder / "few.yaml").write_text(rules)
+    targetsel("select", "scored.parquet", "--rules", "few.yaml", "-o", "few.parquet")
+    given = ("cells", "scored.parquet", "--cells", "4", "--targets", "few.parquet")
+    said = targetsel(*given, "-o", "a.parquet").out
+    assert "sources are targets; 0 cells have no target\n" in said
+    said = targetsel(*given, "--known", "taken.parquet", "-o", "b.parquet").out
+    assert "0 cells without a spectrum have no target either\n" in said
