@@ -305,7 +305,10 @@ def true_or_false(
     found = values.to_pylist()
     wrong = next((each for each in found if each is not None and each not in known), None)
     if wrong is not None:
-        raise error(f"{place}, column '{name}': has {wrong!r}; expected true or false.")
+        raise error(
+            f"{place}, column '{name}': has {wrong!r}; expected true or false. Convert the column, "
+            "such as to 1 and 0."
+        )
     return pa.array([known.get(each) for each in found], pa.bool_())
 
 
