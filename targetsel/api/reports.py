@@ -83,7 +83,7 @@ def density(
     ------
     CatalogError
         If a file cannot be read, the rules are not those of the list, `nside` is no power of
-        two, or a map does not cover the list.
+        two, or a map does not cover the list; if the list repeats a target or has lost its footer.
     RuleError
         If the rules cannot be understood.
     HandoffError
@@ -105,8 +105,8 @@ def density(
     >>> [each.name for each in ts.density("emission.targets.parquet")]
     ['all targets', 'EXCITED', 'STAR_FORMING']
     """
+    from targetsel.selection.reports.density import check_list, order_of
     from targetsel.selection.reports.density import density as of_list
-    from targetsel.selection.reports.density import order_of
     from targetsel.selection.reports.density_report import DensityReport, write_weights
     from targetsel.selection.reports.evenness import check_method, evenness
     from targetsel.sky.sky_maps import file_of
@@ -132,6 +132,7 @@ def density(
         check_density_page(Path(page))
         check_output(Path(page), inputs)
     the_list = targets_of(targets)
+    check_list(the_list)
     found = of_list(the_list, reach, nside, catalog, own)
     even = None
     if maps:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from astropy.table import Table
 
@@ -85,3 +87,20 @@ def test_what_cannot_be_done_is_said_in_one_line_before_any_work(targetsel, wide
     assert (said.status, said.out) == (2, "")
     (line,) = said.err.splitlines()
     assert line.startswith(message)
+
+
+def test_a_list_that_lost_its_footer_is_refused_in_words(targetsel, wide):
+    pq.write_table(pq.read_table(wide).replace_schema_metadata(None), "rewritten.parquet")
+    for more in ((), LINEAR, ("--rules", "wide.yaml")):
+        said = targetsel("density", "rewritten.parquet", *more)
+        assert said.status != 0
+        assert said.err.startswith("rewritten.parquet: rewritten by a program that loses its foot")
+
+
+def test_a_list_that_repeats_a_target_is_refused(targetsel, wide):
+    listed = pq.read_table(wide)
+    pq.write_table(pa.concat_tables([listed, listed.slice(0, 3)]), "twice.parquet")
+    for more in ((), LINEAR):
+        said = targetsel("density", "twice.parquet", *more)
+        assert said.status != 0
+        assert said.err.startswith("twice.parquet: 3 of its targets are there more than once")

@@ -18,6 +18,7 @@ from scipy.spatial import cKDTree
 from targetsel.documents.text_table import number
 from targetsel.errors import CatalogError, RuleError
 from targetsel.rules.rules import Rules
+from targetsel.selection.membership import check_unique
 from targetsel.selection.scored_sources import ScoredSources
 from targetsel.selection.target_list import TargetList, rules_of
 from targetsel.sky.external_files import ExternalFiles
@@ -133,6 +134,22 @@ def density(
         counts, areas = _in_pixels(pixels[rows], covered, footprints[name], order)
         found.append(_density(name, counts, areas, neighbours(where[rows], reach)))
     return tuple(found)
+
+
+def check_list(targets: TargetList) -> None:
+    """Refuse a list whose classes are not known, or that counts a target twice.
+
+    Raises
+    ------
+    CatalogError
+    """
+    place = targets.path or "the target list"
+    if "bits" not in targets.footer:
+        raise CatalogError(
+            f"{place}: rewritten by a program that loses its footer, so that nobody knows its "
+            "classes and their footprints. Give the file that 'targetsel select' wrote."
+        )
+    check_unique(targets.table["target_id"].to_numpy(), place)
 
 
 def _rules(targets: TargetList, given: Rules | None) -> Rules:

@@ -465,12 +465,18 @@ def _too_few(
     """Why nothing can be predicted from so little, and the next step; empty where it can."""
     n, n_patches = int(counts.sum()), len(np.unique(patch))
     if n < FEWEST_TARGETS:
-        few = f"only {counted(n, 'target')} are in pixels that count, of {FEWEST_TARGETS} needed"
-        return few, "Give a longer list."
+        few = (
+            f"the pixels that count hold only {counted(n, 'target')}, of {FEWEST_TARGETS} needed: "
+            "pixels where the list could have targets, and every map has a value"
+        )
+        return few, "Give a longer list, or files that cover its part of the sky."
     if n_patches < FEWEST_PATCHES:
         patches = counted(n_patches, "patch", "patches")
-        few = f"the list covers only {patches} of the sky, of {FEWEST_PATCHES} needed"
-        return few, "Count in smaller pixels with --nside, or give a wider list."
+        few = (
+            f"the list and the maps cover only {patches} of the sky together, of "
+            f"{FEWEST_PATCHES} needed"
+        )
+        return few, "Count in smaller pixels with --nside, or give a wider list or map."
     if len(counts) < CELLS_PER_MAP * (n_maps + 1):
         few = f"{counted(len(counts), 'pixel')} are too few for {counted(n_maps, 'map')}"
         return few, "Count in smaller pixels with --nside, or give fewer maps."

@@ -119,7 +119,10 @@ def test_a_class_with_few_targets_has_no_weights_and_says_why():
     assert rare.prediction is None
     assert np.isnan(found.weights["RARE"]).all()
     (said,) = [line for line in found.sentences if line.startswith("RARE")]
-    assert said == ("RARE: no weights, as only 20 targets are in pixels that count, of 100 needed")
+    assert said == (
+        "RARE: no weights, as the pixels that count hold only 20 targets, of 100 needed: pixels "
+        "where the list could have targets, and every map has a value"
+    )
 
 
 def test_the_order_of_targets_changes_nothing_but_the_order_of_weights():
@@ -219,8 +222,12 @@ def test_a_list_in_one_corner_of_its_footprint_is_refused(order, message):
 @pytest.mark.parametrize(
     ("n", "order", "message"),
     [
-        (60, ORDER, "no weights can be found, as only .* targets are .* of 100 needed. Give a lon"),
-        (60_000, 0, r"covers only \d patches of the sky, of 12 needed. Count in smaller pixels"),
+        (60, ORDER, "the pixels that count hold only .* targets, of 100 needed: .* Give a longer"),
+        (
+            60_000,
+            0,
+            r"cover only \d patches of the sky together, of 12 needed. Count in smaller pixels",
+        ),
         (60_000, 10, "nside 1024: counts in so small pixels say nothing. Give --nside 512 or less"),
     ],
 )
