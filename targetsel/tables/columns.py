@@ -409,7 +409,10 @@ def numbers_named(
     """
     field = column_named(schema, name, place, error)
     if not is_number(field.type):
-        raise error(f"{place}, column '{name}': holds {held(field.type)}; expected {expected}.")
+        raise error(
+            f"{place}, column '{name}': holds {held(field.type)}; expected {expected}. Make the "
+            "column one of numbers, or name another."
+        )
     return field
 
 
