@@ -131,8 +131,8 @@ def inspect_merge(
 ) -> None:
     """Join the NOTES of several people by source, and tell how far they agree.
 
-    'targetsel select --known' takes the table: known are then the sources to which people gave
-    a redshift, undisputed and of a mean quality of 2.5 or more.
+    'targetsel select --known' takes the table: known are then the sources with a redshift
+    on which people do not differ, and a mean quality of 2.5 or more.
 
     Example, with notes that two people exported:
         targetsel inspect-merge ada.csv bea.csv -o inspected.parquet

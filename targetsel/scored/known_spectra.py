@@ -52,6 +52,8 @@ OTHER_MARKS = (
     *("zflg", "zflag", "z_flag", "zflags", "flag_spec", "cc", "q_z", "zconf", "z_conf"),
     *("zqual", "z_qual", "z_quality", "redshift_quality", "redshift_flag", "use"),
 )
+# Of tables of `inspect-merge`, which give a redshift only where the mean quality is good.
+_OF_INSPECTED = {"n_inspected", "quality_low", "quality_high"}
 KINDS = ("objtype", "targettype", "sourcetype")
 NOT_OF_SOURCES = ("SKY", "BAD", "NON")  # in that column, in SDSS and DESI
 # Names of ids that many catalogs use, each for its own numbers.
@@ -291,7 +293,9 @@ class SpectraFile:
         """Pass over a column of quality that has other values, and find other marks."""
         name = self.columns.get("quality")
         marks = [each for each in OTHER_MARKS if each in self._by_name]
-        if name is not None and not self._has_usual_qualities(name):
+        if name is not None and {*self._by_name} >= _OF_INSPECTED:
+            del self.columns["quality"]
+        elif name is not None and not self._has_usual_qualities(name):
             del self.columns["quality"]
             marks = [name.lower(), *marks]
         has_mark = {"quality", "warning", "success"} & {*self.columns}

@@ -150,6 +150,17 @@ def test_other_marks_of_quality_are_named_as_not_read(name, values):
     assert f"its column '{name}' may mark bad redshifts" in found.cautions[0]
 
 
+def test_the_mean_quality_of_inspected_sources_is_no_mark_that_is_not_read():
+    """`inspect-merge` gives a redshift only from a mean of 2.5 on."""
+    numbers = {name: [2.0] * N for name in ("n_inspected", "quality_low", "quality_high")}
+    redshift = [0.1, np.nan, *REDSHIFT[2:]]
+    quality = [2.5, 1.5, 4.0, 4.0, 4.0, 4.0]
+    columns = {"ra": RA, "dec": DEC, "redshift": redshift, "quality": quality, **numbers}
+    found, rows = matched(pa.table(columns))
+    assert rows["known"] == [True, False, True, True, True, True]
+    assert found.cautions == []
+
+
 def test_positions_with_a_unit_of_hours_are_converted():
     hours = pa.field("RAJ2000", pa.float64(), metadata={"unit": "hourangle"})
     schema = pa.schema([hours, pa.field("DEJ2000", pa.float64()), pa.field("z", pa.float64())])
