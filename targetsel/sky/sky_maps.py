@@ -28,6 +28,7 @@ from targetsel.tables.types import held, is_number
 PIXEL_COLUMNS = ("pixel", "healpix", "ipix", "hpx", "pix", "hpxpixel", "hpix", "_healpix_29")
 DEEPEST_MAP = 13  # order of the finest map that is read: nside 8192
 UNSEEN = -1.6e30  # healpy's -1.6375e30 for "no value", whatever its rounding
+CODES = (-99.0, -999.0, -9999.0, -99999.0)  # what others write for "no value"
 SMOOTHER = 0.5  # scatter of neighbours, of that in the order a map states: a wrong order
 _WHOLE_FILE = 1 << 62  # rows
 _ORDERING = re.compile(r"(nested|nest|ring)([0-9]*)", re.IGNORECASE)
@@ -54,8 +55,8 @@ class SkyMap:
     galactic : bool
         Whether the pixels divide the sky in galactic coordinates.
     doubt : str
-        What speaks against the order of its pixels that the user said, in a sentence; empty where
-        nothing does.
+        What speaks against the order of its pixels that the user said, or against its values, in a
+        sentence; empty where nothing does.
     """
 
     name: str
@@ -178,8 +179,9 @@ def read_map(named: str) -> SkyMap:
             f"{path}, column '{column.name}': has several values a pixel. Name a column of one."
         )
     nested, doubt = _in_nested(named, pixels, values, order, told)
+    doubts = "; ".join(filter(None, (doubt, _code_in(named, values))))
     known = _known(nested, values)
-    return _checked(SkyMap(named, column.name, order, *known, told.galactic, doubt))
+    return _checked(SkyMap(named, column.name, order, *known, told.galactic, doubts))
 
 
 def _named(named: str) -> tuple[Path, str, str, int | None]:
@@ -265,6 +267,17 @@ def _values(table: pa.Table, name: str, header: Mapping[str, Any], path: Path) -
     if isinstance(bad, int | float):
         values[np.float32(bad) == values.astype(np.float32)] = np.nan
     return values
+
+
+def _code_in(named: str, values: np.ndarray) -> str:
+    """What speaks against a least value such as -99, in a sentence; empty where it is none."""
+    least = float(np.nanmin(values, initial=np.inf))
+    if least not in CODES:
+        return ""
+    return (
+        f"{named}: its least value, of {counted(int((values == least).sum()), 'pixel')}, is "
+        f"{least:g}, and taken as it stands; if it means that there is none, write NaN"
+    )
 
 
 def _numbers(table: pa.Table, name: str, path: Path) -> np.ndarray:

@@ -65,6 +65,13 @@ def test_unseen_and_nan_are_no_values_and_means_go_without_them(tmp_path):
     assert np.isnan(found.at(np.array([1]), ORDER - 1)[0])
 
 
+@pytest.mark.parametrize("code", [-99.0, -9999.0])
+def test_a_least_value_that_others_write_for_none_is_in_doubt(tmp_path, code):
+    path = write(tmp_path / "a.fits", np.where(PIXELS < 70, code, SMOOTH))
+    assert read_map(path).doubt.startswith(f"{path}: its least value, of 70 pixels, is {code:g}, ")
+    assert read_map(write(tmp_path / "a.fits", SMOOTH)).doubt == ""
+
+
 def test_a_coarser_pixel_has_the_mean_of_four_and_a_finer_one_the_value_of_its_parent(tmp_path):
     found = read_map(write(tmp_path / "a.fits", SMOOTH))
     coarse = found.at(np.arange(12 * 4 ** (ORDER - 1)), ORDER - 1)

@@ -200,7 +200,7 @@ class Evenness:
         By class, one over the predicted relative density at each of the list's targets, of mean 1
         over those of the class; NaN for others, and where the pixel is left out.
     doubts : tuple of str
-        What speaks against the order of a map's pixels that the user said.
+        What speaks against a map: the order of its pixels that the user said, or a code for none.
     """
 
     classes: tuple[ClassEvenness, ...]
