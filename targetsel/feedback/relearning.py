@@ -270,8 +270,8 @@ def relearn(
                 f"is {calibration.sha256[:12]} ('{calibration.name}'). Name the ensemble as it "
                 "was, or give the catalog with this calibration."
             )
-    _check_new(tables, calibration)
     known = LearnedFrom.read(scored, tables)
+    _check_new(tables, calibration)
     results = {each: relearned(known.measured(each)) for each in known.knots}
     records = {each: record for each, (_, record) in results.items()}
     maps = {each: scores for each, (scores, _) in results.items() if scores is not None}

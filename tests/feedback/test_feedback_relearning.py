@@ -113,6 +113,13 @@ def test_a_table_without_rows_is_called_so(scored, tmp_path):
         learnt(scored, [path])
 
 
+@pytest.mark.parametrize("name", ["gone.csv", "folder"])
+def test_outcomes_that_are_no_file_are_refused_by_name(scored, tmp_path, name):
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(CatalogError, match=name):
+        learnt(scored, [tmp_path / name])
+
+
 def test_few_heavy_spectra_count_as_few(scored, tmp_path):
     weight = np.where(np.arange(N) < 50, 1000.0, 1.0)
     with pytest.raises(CatalogError, match=r"which count as 51 of equal weight; expected 100"):
