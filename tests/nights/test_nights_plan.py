@@ -151,7 +151,10 @@ def test_a_list_without_rows_gives_a_plan_without_rows(sky):
         ({"exposure": "minuts"}, "no column 'minuts'. Did you mean 'minutes'?"),
         ({"exposure": "20"}, "exposure is '20'; expected a number and its unit"),
         ({"exposure": "-20 min"}, "exposure is -1200 s; expected more than 0"),
-        ({"exposure": "program"}, "column 'program': holds text; expected exposure times"),
+        (
+            {"exposure": "program"},
+            "holds text; expected exposure times. Make the column one of numbers",
+        ),
         ({"overhead": "-5 min"}, "overhead is"),
         ({"weights": {"ELGS": 2}}, "no target is of class 'ELGS'. Did you mean 'ELG'?"),
         ({"weights": {"ELG": -2}}, "expected a finite number, 0 or more"),

@@ -64,7 +64,7 @@ def test_schema_has_units_meanings_and_no_nulls_where_there_are_none():
         ),
         (
             {"source_id": [1], "width": ["2"]},
-            "column 'width': holds text; expected numbers. Make the column one of numbers",
+            "column 'width': holds text; expected numbers",
         ),
         (
             {"source_id": [1], "width": [True]},
