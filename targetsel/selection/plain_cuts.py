@@ -38,6 +38,7 @@ from targetsel.tables.files import written_beside
 from targetsel.tables.ids import uniform
 
 MOST_CUTS = 20
+LARGEST_GROUP = 0.05  # share of the sources
 FEWEST = 10  # members that each half of the sky must have
 MOST_LEARNT = 20_000  # sources from which cuts are found
 ENOUGH_CELLS = 64
@@ -295,12 +296,15 @@ def _predicted(catalog: ScoredCatalog, name: str) -> tuple[pa.Table, np.ndarray,
 def _groups(table: pa.Table) -> np.ndarray:
     """The HEALPix cell of every source, or its group of images of one galaxy where they have one.
 
-    The cells are the largest of which there are enough.
+    The cells are the largest of which there are enough. A column of which one group has more than
+    `LARGEST_GROUP` of the sources, such as -1 for those in none, is not of images of galaxies.
     """
     if GROUP in table.column_names and not table[GROUP].null_count:
-        found: np.ndarray = np.unique(table[GROUP].to_numpy(), return_inverse=True)[0]
         groups: np.ndarray = table[GROUP].to_numpy()
-        return groups if len(found) >= ENOUGH_CELLS else coarser(_healpix(table), ORDERS[-1])
+        number = np.unique(groups, return_counts=True)[1]
+        if number.max(initial=0) <= LARGEST_GROUP * len(groups):
+            few = len(number) < ENOUGH_CELLS
+            return coarser(_healpix(table), ORDERS[-1]) if few else groups
     for order in ORDERS:
         cells = coarser(_healpix(table), order)
         if len(np.unique(cells)) >= ENOUGH_CELLS:

@@ -9,7 +9,7 @@ from targetsel.errors import CatalogError, OutputError, RuleError
 from targetsel.rules.columns import footer
 from targetsel.rules.rules import Rules
 from targetsel.selection.cut_search import PlainCut, best_cuts, kept_by
-from targetsel.selection.plain_cuts import distil, half_of
+from targetsel.selection.plain_cuts import _groups, distil, half_of
 from targetsel.selection.plain_quantities import linear_combination, plain_quantities
 from targetsel.selection.select import select
 from targetsel.sky.positions import healpix_of
@@ -184,3 +184,11 @@ def test_halves_do_not_depend_on_other_groups():
     groups = np.arange(1000)
     assert 400 < half_of(groups).sum() < 600
     assert (half_of(groups)[::7] == half_of(groups[::7])).all()
+
+
+def test_a_group_of_most_sources_is_none_of_images_of_one_galaxy():
+    pixels, rows = np.arange(2000) * 4**20, np.arange(2000)
+    table = pa.table({"_healpix_29": pixels, "group_id": np.where(rows < 900, -1, rows)})
+    assert len(np.unique(_groups(table)[:900])) > 20
+    pairs = table.set_column(1, "group_id", pa.array(rows // 2))
+    assert (_groups(pairs) == rows // 2).all()
