@@ -56,14 +56,17 @@ class CatalogColumns:
             self.following = stored_following(schema)
         except CatalogError as error:
             self.lost = str(error)
-        self._typed = {field.name: self._expression(field) for field in schema}
-        self.names = tuple(self._typed)
+        self._fields = {field.name: field for field in schema}
+        self._typed: dict[str, TypedExpression] = {}  # of names that were asked for
+        self.names = tuple(self._fields)
         self._ranges = ranges(schema)
 
     def __contains__(self, name: str) -> bool:
-        return name in self._typed
+        return name in self._fields
 
     def __getitem__(self, name: str) -> TypedExpression:
+        if name not in self._typed:  # to read units of all columns would take its time
+            self._typed[name] = self._expression(self._fields[name])
         return self._typed[name]
 
     def inside_p(self, name: str) -> TypedExpression:
@@ -168,8 +171,8 @@ class UnseenColumns(CatalogColumns):
         return True
 
     def __getitem__(self, name: str) -> TypedExpression:
-        if name in self._typed:
-            return self._typed[name]
+        if name in self._fields:
+            return super().__getitem__(name)
         return TypedExpression(f.ColumnValue(name), "undeclared", ANY_UNIT)
 
     def known_use(self, name: str) -> str | None:

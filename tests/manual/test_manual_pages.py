@@ -9,7 +9,7 @@ from targetsel.manual.entries import look_up
 from targetsel.manual.pages import FOLDERS, pages
 
 ROOT = Path(__file__).parents[2]
-GENERATED = {"commands", "rule-language", "columns", "tools", "errors", "python"}
+GENERATED = {"commands", "rule-language", "columns", "tools", "errors", "python", "surveys"}
 
 
 def test_every_page_that_is_written_by_hand_is_there():
