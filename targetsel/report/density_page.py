@@ -11,6 +11,7 @@ import numpy as np
 from targetsel.plots import Axes, matplotlib
 from targetsel.report.canvas import (
     COLOURS,
+    COLUMNS,
     MARKS,
     STYLE,
     Picture,
@@ -24,6 +25,7 @@ from targetsel.sky.positions import centres_of, coarser, healpix_of
 from targetsel.tables.files import written_beside
 
 FORMATS = (".html",)
+PAGE_WIDTH = 9.9  # inch, of all panels beside each other
 COARSER = 2  # steps in order by which the density is smoothed for the picture of the sky
 GRID = (400, 200)  # points of the picture in ra and in sin(dec)
 SPREAD = 2.0  # deviations from the mean that colours reach to
@@ -80,7 +82,8 @@ def write_density_page(evenness: Evenness, path: Path, title: str) -> None:
 
 
 def _trends(one: ClassEvenness) -> Picture:
-    canvas, panels = panels_of(len(one.trends), width=3.3, height=2.8)
+    n = len(one.trends)
+    canvas, panels = panels_of(n, width=PAGE_WIDTH / min(n, COLUMNS), height=2.8)
     for panel, each in zip(panels, one.trends, strict=True):
         _draw_trend(panel, each)
     text = (
