@@ -100,20 +100,17 @@ def lines_of(found: Recalibration) -> list[str]:
 
 
 def remarks_on(found: Recalibration) -> list[str]:
-    """What stays as it was, and why; and the classes by line ratios."""
+    """What is not changed, and why; and the classes by line ratios."""
     from targetsel.calibration.recalibration import FEWEST, TOO_FEW, WORSE
 
     lines = []
     few = [name for name, each in found.quantities.items() if each.stays == TOO_FEW]
     if few:
-        lines.append(
-            f"{', '.join(few)} stay as they were: fewer than {FEWEST} spectra count for them"
-        )
+        lines.append(f"not changed, as fewer than {FEWEST} spectra count: {', '.join(few)}")
     worse = [name for name, each in found.quantities.items() if each.stays == WORSE]
     if worse:
         lines.append(
-            f"{', '.join(worse)} stay as they were: after the first fit they were worse for the "
-            "outcomes kept aside"
+            "not changed, as a first fit was worse for the outcomes kept aside: " + ", ".join(worse)
         )
     classes = found.class_record
     if classes is not None and classes.log_loss is not None and not classes.stays:
@@ -123,8 +120,10 @@ def remarks_on(found: Recalibration) -> list[str]:
             f"before and {after:.3f} after"
         )
     else:
-        why = "worse after the first fit" if classes and classes.stays == WORSE else "too few"
-        lines.append(f"probabilities of classes in the [NII] diagram stay as they were: {why}")
+        why = "a first fit was worse"
+        if classes is None or classes.stays != WORSE:
+            why = "too few spectra have all four lines"
+        lines.append(f"not changed, as {why}: probabilities of classes in the [NII] diagram")
     return lines
 
 
