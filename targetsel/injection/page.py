@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 from pathlib import Path
 
 from targetsel.injection.figures import ClassShare, Injection, StepState, along
@@ -18,7 +17,7 @@ from targetsel.report.canvas import (
     panels_of,
     svg_picture,
 )
-from targetsel.report.one_page import PAGE_STYLE, image, table
+from targetsel.report.one_page import image, page_of, table
 from targetsel.tables.files import written_beside
 
 FORMATS = (".html",)
@@ -44,7 +43,6 @@ def write_injection_page(found: Injection, path: Path) -> None:
         If it cannot be written, or its name ends otherwise.
     """
     check_injection_page(path)
-    facts = "".join(f"<li>{escape(each)}</li>" for each in found.facts)
     with matplotlib.rc_context(STYLE):
         picture = image(_picture(found))
     whole = [each.cells for each in found.shares if each.is_whole]
@@ -57,28 +55,13 @@ def write_injection_page(found: Injection, path: Path) -> None:
     bins = (
         f"<h2>By magnitude before any change</h2>\n{_table(headings, binned, 1)}" if binned else ""
     )
-    page = f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{TITLE}</title>
-<style>{PAGE_STYLE}</style>
-</head>
-<body>
-<main>
-<h1>{TITLE}</h1>
-<ul>{facts}</ul>
-{picture}
+    body = f"""{picture}
 <h2>Classes</h2>
 {_table(ClassShare.headings, whole, 1)}
 <h2>How far the ensemble knows such images</h2>
 {_table(StepState.headings, [each.cells for each in found.states], 0)}
-{bins}
-</main>
-</body>
-</html>
-"""
+{bins}"""
+    page = page_of(TITLE, found.facts, body)
     with written_beside(path) as beside:
         beside.write_text(page, encoding="utf-8")
 

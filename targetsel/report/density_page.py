@@ -19,7 +19,7 @@ from targetsel.report.canvas import (
     panels_of,
     svg_picture,
 )
-from targetsel.report.one_page import PAGE_STYLE, image, table
+from targetsel.report.one_page import image, page_of, table
 from targetsel.selection.reports.evenness import ClassEvenness, Evenness, MapTrend
 from targetsel.sky.positions import centres_of, coarser, healpix_of
 from targetsel.tables.files import written_beside
@@ -50,7 +50,6 @@ def write_density_page(evenness: Evenness, path: Path, title: str) -> None:
         If it cannot be written, or its name ends otherwise.
     """
     check_density_page(path)
-    facts = "".join(f"<li>{escape(each)}</li>" for each in evenness.sentences)
     with matplotlib.rc_context(STYLE):
         parts = [image(_sky(evenness.classes[0], evenness.order))]
         for each in evenness.classes:
@@ -58,25 +57,10 @@ def write_density_page(evenness: Evenness, path: Path, title: str) -> None:
                 parts += [f"<h2>{escape(each.name)}</h2>", image(_trends(each))]
     rows = [each.cells for each in evenness.trends]
     kinds = [' class="text"' * (k < 2) for k in range(len(MapTrend.headings))]
-    page = f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(title)}</title>
-<style>{PAGE_STYLE}</style>
-</head>
-<body>
-<main>
-<h1>{escape(title)}</h1>
-<ul>{facts}</ul>
-<h2>Trends</h2>
+    body = f"""<h2>Trends</h2>
 {table(MapTrend.headings, rows, kinds)}
-{"".join(parts)}
-</main>
-</body>
-</html>
-"""
+{"".join(parts)}"""
+    page = page_of(title, evenness.sentences, body)
     with written_beside(path) as beside:
         beside.write_text(page, encoding="utf-8")
 

@@ -76,6 +76,10 @@ class Figure:
             found, low=float(np.fmin(found.low, low)), high=float(np.fmax(found.high, high))
         )
 
+    def text(self, form: str) -> str:
+        """The value and its interval, in the form of a number such as ``.1%``."""
+        return f"{self.value:{form}} ({self.low:{form}} to {self.high:{form}})"
+
     @classmethod
     def by_chance(cls, figure: str, of: str, subset: str, values: np.ndarray, n: int) -> Figure:
         """A figure by chance alone: mean and central 95 % of resamplings' values, shape (R,)."""

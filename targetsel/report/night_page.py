@@ -17,7 +17,7 @@ from targetsel.report.canvas import NO_DATE, STYLE, Picture, check_suffix, svg_p
 from targetsel.report.finders import FinderChart, FinderCharts, charts_of
 from targetsel.report.night_curves import draw_curves
 from targetsel.report.night_plan import HEADINGS, PlannedExposures
-from targetsel.report.one_page import PAGE_STYLE, image, table
+from targetsel.report.one_page import image, page_of, table
 from targetsel.tables.files import written_beside
 
 FORMATS = (".html", ".pdf")
@@ -89,32 +89,16 @@ def write_night_page(
 
 
 def _html(shown: PlannedExposures, charts: FinderCharts) -> str:
-    facts = "".join(f"<li>{escape(each)}</li>" for each in shown.facts())
     times = "".join(
         f'<tr><td class="text">{escape(name)}</td><td class="text">{escape(span)}</td></tr>'
         for name, span in shown.times()
     )
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(shown.title)}</title>
-<style>{PAGE_STYLE}</style>
-</head>
-<body>
-<main>
-<h1>{escape(shown.title)}</h1>
-<ul>{facts}</ul>
-<table>{times}</table>
+    body = f"""<table>{times}</table>
 {image(_curves(shown))}
 <h2>Exposures in their order</h2>
 {_list(shown.rows)}
-{_finders(charts)}
-</main>
-</body>
-</html>
-"""
+{_finders(charts)}"""
+    return page_of(shown.title, shown.facts(), body)
 
 
 def _curves(shown: PlannedExposures) -> Picture:

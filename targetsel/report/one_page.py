@@ -1,4 +1,4 @@
-"""Parts of pages of a night and of outcomes: their style, their pictures and their tables."""
+"""Reports of one page: their frame and style, their pictures and their tables."""
 
 from __future__ import annotations
 
@@ -31,6 +31,31 @@ td.name { white-space: normal; overflow-wrap: anywhere; min-width: 7.2rem }
   .charts { grid-template-columns: repeat(6, 1fr); gap: 2mm } .chart { font-size: 7.5px }
   .wide { overflow: visible } td.name { min-width: 4rem }
   .sky img { width: 82% } .sky, h2 { margin-top: .4rem } }
+"""
+
+
+def page_of(title: str, facts: Iterable[str], body: str) -> str:
+    """A whole page in HTML: the title, a list of facts, and then the body, which is HTML.
+
+    Title and facts are escaped.
+    """
+    listed = "".join(f"<li>{escape(each)}</li>" for each in facts)
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{escape(title)}</title>
+<style>{PAGE_STYLE}</style>
+</head>
+<body>
+<main>
+<h1>{escape(title)}</h1>
+<ul>{listed}</ul>
+{body}
+</main>
+</body>
+</html>
 """
 
 

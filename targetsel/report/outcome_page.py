@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 from pathlib import Path
 
 import numpy as np
 
 from targetsel.plots import Axes, matplotlib
 from targetsel.report.canvas import COLOURS, STYLE, Picture, check_suffix, panels_of, svg_picture
-from targetsel.report.one_page import PAGE_STYLE, image, table
+from targetsel.report.one_page import image, page_of, table
 from targetsel.report.outcome_redshifts import RedshiftOutcome
 from targetsel.report.outcome_success import SuccessOutcome
 from targetsel.report.outcomes import ClassOutcome, LineOutcome, ListOutcome
@@ -41,30 +40,15 @@ def write_outcome_page(outcome: ListOutcome, path: Path) -> None:
     """
     check_outcome_page(path)
     title = f"Outcome of the list by {outcome.observed.targets.footer.get('rules_name', '?')}"
-    facts = "".join(f"<li>{escape(each)}</li>" for each in outcome.sentences)
     with matplotlib.rc_context(STYLE):
         picture = _picture(outcome)
-    page = f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(title)}</title>
-<style>{PAGE_STYLE}</style>
-</head>
-<body>
-<main>
-<h1>{escape(title)}</h1>
-<ul>{facts}</ul>
-{image(picture)}
+    body = f"""{image(picture)}
 <h2>Classes</h2>
 {_table(ClassOutcome.headings, [each.cells for each in outcome.classes], 1)}
 {_forecasts(outcome)}<h2>What the spectra show</h2>
 {_table(LineOutcome.headings, [each.cells for each in outcome.lines], 2)}
-{_redshifts(outcome)}</main>
-</body>
-</html>
-"""
+{_redshifts(outcome).rstrip()}"""
+    page = page_of(title, outcome.sentences, body)
     with written_beside(path) as beside:
         beside.write_text(page, encoding="utf-8")
 

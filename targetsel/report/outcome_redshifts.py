@@ -85,7 +85,7 @@ class RedshiftOutcome:
         """A line of a table of the quantiles, under `headings`; the median with its interval."""
         middle = LEVELS.index(0.5)
         values = [
-            between(each, ".4f") if k == middle else f"{each.value:.4f}"
+            each.text(".4f") if k == middle else f"{each.value:.4f}"
             for k, each in enumerate(self.quantiles)
         ]
         return (self.class_, f"{self.n:,}", *values)
@@ -95,9 +95,9 @@ class RedshiftOutcome:
         """Lines of a table of the windows, under `window_headings`."""
         found: list[tuple[str, ...]] = []
         for each in self.windows:
-            fibers = "-" if each.of_fibers is None else between(each.of_fibers, ".1%")
+            fibers = "-" if each.of_fibers is None else each.of_fibers.text(".1%")
             n = f"{each.share.n:,}"
-            found.append((self.class_, each.name, n, between(each.share, ".1%"), fibers))
+            found.append((self.class_, each.name, n, each.share.text(".1%"), fibers))
         return found
 
     @property
@@ -112,11 +112,6 @@ class RedshiftOutcome:
             row: dict[str, Any] = {"class": self.class_, "figure": "share", "n": one.share.n}
             row |= {"from": one.low, "to": one.high} | _ends("", one.share)
             yield row | _ends("of_fibers", one.of_fibers)
-
-
-def between(figure: Figure, form: str) -> str:
-    """A figure and its interval."""
-    return f"{figure.value:{form}} ({figure.low:{form}} to {figure.high:{form}})"
 
 
 def _ends(name: str, figure: Figure | None) -> dict[str, Any]:

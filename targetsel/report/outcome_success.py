@@ -49,8 +49,8 @@ class SuccessOutcome:
         """The outcome as a line of a table, under `headings`."""
         success, excess = "-", "-"
         if self.success is not None and self.excess is not None:
-            success = _between(self.success, ".1%")
-            excess = _between(self.excess, "+.1%")
+            success = self.success.text(".1%")
+            excess = self.excess.text("+.1%")
         forecast = f"{self.forecast.value:.1%}"
         return (self.class_, self.condition, f"{self.n:,}", forecast, success, excess)
 
@@ -82,10 +82,6 @@ class SuccessOutcome:
             return f"{self.class_}: fewer spectra succeeded than forecast, {by}"
         within = f"{self.excess.low:+.1%} to {self.excess.high:+.1%}"
         return f"{self.class_}: as many spectra succeeded as forecast, within {within}"
-
-
-def _between(figure: Figure, form: str) -> str:
-    return f"{figure.value:{form}} ({figure.low:{form}} to {figure.high:{form}})"
 
 
 def success_outcomes(

@@ -292,7 +292,7 @@ def written(figure: Figure | None) -> str:
     """A share and its interval; a dash where it is not known."""
     if figure is None:
         return "-"
-    return f"{figure.value:.1%} ({figure.low:.1%} to {figure.high:.1%})"
+    return figure.text(".1%")
 
 
 def _class(observed: ObservedTargets, name: str, resampling: Resampling) -> ClassOutcome:
